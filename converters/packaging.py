@@ -1,0 +1,138 @@
+"""TFLite Metadata into a flatbuffer, and files behind it.
+
+As the TFLite Metadata documentation and metadata_schema.fbs 1.5.0 define it; field numbers are
+that schema's. MediaPipe Tasks, ML Kit and the Task Library read the same.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+from kit.errors import ConversionError
+from kit.model_file import LABELS_NAME
+from kit.spec import ModelCard
+
+_METADATA_NAME = b"TFLITE_METADATA"
+_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+_IMAGE_PROPERTIES = 2  # ContentProperties
+_FEATURE_PROPERTIES = 1
+_NORMALIZATION = 1  # ProcessUnitOptions
+_SCORE_THRESHOLD = 3
+
+
+def add_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
+    """The model with TFLite Metadata that says its normalisation and where its labels are.
+
+    Raises ConversionError where `flatbuffer` is no TensorFlow Lite model.
+    """
+    import flatbuffers
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(flatbuffer, 0))
+    except Exception as error:  # the generated reader raises whatever its offsets lead to
+        raise ConversionError(f"expected a TensorFlow Lite flatbuffer: {error}") from error
+    entries = [entry for entry in model.metadata or [] if entry.name != _METADATA_NAME]
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(_metadata(card), np.uint8)
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
+    model.metadata = [*entries, entry]
+    builder = flatbuffers.Builder(len(flatbuffer) + 65536)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:
+    """The model with files behind it, in a zip archive.
+
+    Stored, not deflated: MediaPipe reads labels in place. Without times, so that the same model
+    gives the same bytes.
+    """
+    with io.BytesIO(flatbuffer) as output:
+        output.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(output, "a") as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return output.getvalue()
+
+
+def _metadata(card: ModelCard) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+
+    def table(*fields: tuple[int, str, int | float]) -> int:
+        builder.StartObject(8)
+        for number, kind, value in fields:
+            if kind == "offset":
+                builder.PrependUOffsetTRelativeSlot(number, value, 0)
+            elif kind == "byte":
+                builder.PrependUint8Slot(number, value, 0)
+            elif kind == "real":
+                builder.PrependFloat32Slot(number, value, 0.0)
+        return int(builder.EndObject())
+
+    def text(value: str) -> int:
+        return int(builder.CreateString(value))
+
+    def tables(*offsets: int) -> int:
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+
+    def reals(values: tuple[float, ...]) -> int:
+        builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            builder.PrependFloat32(value)
+        return int(builder.EndVector())
+
+    def unit(kind: int, options: int) -> int:
+        return table((0, "byte", kind), (1, "offset", options))
+
+    def content(kind: int, properties: int) -> int:
+        return table((0, "byte", kind), (1, "offset", properties))
+
+    spec = card.preprocess
+    units = []
+    if spec.mean is not None and spec.std is not None:
+        means, stds = reals(spec.mean), reals(spec.std)
+        units.append(unit(_NORMALIZATION, table((0, "offset", means), (1, "offset", stds))))
+    image = table(
+        (0, "offset", text("image")),
+        (1, "offset", text(f"RGB, {spec.input_resolution} pixels square, fit: {spec.fit}")),
+        (3, "offset", content(_IMAGE_PROPERTIES, table((0, "byte", 1)))),  # 1: RGB
+        (4, "offset", tables(*units)),
+    )
+    labels = table(
+        (0, "offset", text(LABELS_NAME)),
+        (1, "offset", text("a label for each score")),
+        (2, "byte", _AXIS_LABELS),
+    )
+    thresholds = []
+    if card.score_threshold is not None:
+        options = table((0, "real", card.score_threshold))
+        thresholds.append(unit(_SCORE_THRESHOLD, options))
+    scores = table(
+        (0, "offset", text("scores")),
+        (1, "offset", text("after softmax, 0 to 1")),
+        (3, "offset", content(_FEATURE_PROPERTIES, table())),
+        (4, "offset", tables(*thresholds)),
+        (6, "offset", tables(labels)),
+    )
+    graph = table((2, "offset", tables(image)), (3, "offset", tables(scores)))
+    width = "" if card.alpha is None else f" {card.alpha:g}"
+    root = table(
+        (0, "offset", text(f"{card.backbone}{width} {spec.input_resolution} {card.quantization}")),
+        (1, "offset", text(f"Image classifier: {', '.join(card.labels[:20])}")),
+        (2, "offset", text(card.created)),
+        (3, "offset", tables(graph)),
+        (7, "offset", text("1.0.0")),
+    )
+    builder.Finish(root, b"M001")
+    return bytes(builder.Output())

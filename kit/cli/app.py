@@ -1,0 +1,376 @@
+"""The commands. Heavy packages are imported inside, so that help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
+
+app = typer.Typer(
+    name="kit",
+    help="Retrain a MobileNet on a folder of photographs, and run it on a small device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(help="Pretrained weights.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+
+class Mode(StrEnum):
+    """Quantisation modes, as kit.spec.QUANTIZATION_MODES."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+
+
+class Fit(StrEnum):
+    STRETCH = "stretch"
+    CROP = "crop"
+    PAD = "pad"
+
+
+class Resize(StrEnum):
+    BILINEAR = "bilinear"
+    ANTIALIAS = "antialias"
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class LabelFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Part(StrEnum):
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+ModelArgument = Annotated[Path, typer.Argument(help="A .tflite image classifier.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")]
+DropOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Fail, and keep nothing, if a file loses more of float32's accuracy."
+    ),
+]
+LeastOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Fail, and keep nothing, if a file is less accurate."),
+]
+BackboneOption = Annotated[
+    str, typer.Option(help="mobilenet_v1, _v2, _v3_small, _v3_large, inception_v3, resnet50.")
+]
+AlphaOption = Annotated[float | None, typer.Option(help="Width multiplier.  [default: 1, v1 0.5]")]
+ResolutionOption = Annotated[
+    int | None, typer.Option(help="Side of the input in pixels.  [default: the backbone's]")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        from kit import __version__
+
+        print(f"kit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@reports_errors
+def train(
+    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    output: Annotated[Path, typer.Option(help="The run folder to write.")],
+    backbone: BackboneOption = "mobilenet_v1",
+    alpha: AlphaOption = None,
+    input_resolution: ResolutionOption = None,
+    weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
+    quantize: Annotated[
+        list[Mode] | None, typer.Option(help="A file for each mode given.  [default: int8]")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.  [default: 75]")] = None,
+    samples_per_image: Annotated[
+        int | None, typer.Option(help="Instead of epochs: how often each image is seen.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.003,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    class_weights: Annotated[bool, typer.Option(help="Rare classes count more.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
+    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
+    group_regex: Annotated[
+        str, typer.Option(help="What it matches in a path stays in one part (patients).")
+    ] = "",
+    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
+    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    representative_images: Annotated[
+        int, typer.Option(help="Train images that quantisation looks at.")
+    ] = 100,
+    max_accuracy_drop: DropOption = None,
+    assert_accuracy_at_least: LeastOption = None,
+    intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
+    format: FormatOption = Format.TEXT,
+    force: ForceOption = False,
+) -> None:
+    """Retrain on labelled photographs, convert, score the converted files."""
+    from kit.data import SplitSettings
+    from kit.retrain import Gates, TrainSettings
+    from kit.retrain import train as run_training
+    from kit.training.head import HeadSettings
+
+    if epochs is not None and samples_per_image is not None:
+        raise ValueError("expected --epochs or --samples-per-image, got both")
+    if alpha is None and backbone == "mobilenet_v1":
+        alpha = 0.5
+    settings = TrainSettings(
+        backbone=backbone,
+        alpha=alpha,
+        input_resolution=input_resolution,
+        weights=weights,
+        quantize=tuple(mode.value for mode in dict.fromkeys(quantize or [Mode.INT8])),
+        fit=fit.value,
+        resize=resize.value,
+        split=SplitSettings(validation, test, seed, group_regex),
+        # An epoch shows each image once, so samples per image are epochs.
+        head=HeadSettings(
+            epochs=_first(epochs, samples_per_image, HeadSettings.epochs),
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            class_weights=class_weights,
+            seed=seed,
+        ),
+        representative_images=representative_images,
+        gates=Gates(max_accuracy_drop, assert_accuracy_at_least),
+        intended_use=intended_use,
+    )
+    import_tensorflow()
+    result = run_training(images, output, settings, force=force, reporter=TerminalReporter())
+    if format is Format.JSON:
+        _print_json(
+            {
+                "run": str(result.run),
+                "files": {mode: str(path) for mode, path in result.files.items()},
+                **result.evaluations[settings.quantize[0]].accuracy.to_json(),
+                "accuracies": {
+                    mode: evaluation.accuracy.to_json()
+                    for mode, evaluation in result.evaluations.items()
+                },
+            }
+        )
+    else:
+        for path in result.files.values():
+            print(path)
+
+
+@app.command()
+@reports_errors
+def convert(
+    source: Annotated[Path, typer.Argument(help="A run folder.")],
+    output: Annotated[Path, typer.Option(help="The .tflite file to write.")],
+    quantize: Annotated[Mode, typer.Option(help="Quantisation.")] = Mode.INT8,
+    images: Annotated[
+        Path | None, typer.Option(help="The images of the run, if they have moved.")
+    ] = None,
+    max_accuracy_drop: DropOption = None,
+    assert_accuracy_at_least: LeastOption = None,
+    format: FormatOption = Format.TEXT,
+    force: ForceOption = False,
+) -> None:
+    """Convert a run to another quantisation, scored on the run's test images."""
+    from kit.retrain import Gates, convert_run, summary
+
+    import_tensorflow()
+    exported = convert_run(
+        source,
+        output,
+        quantize.value,
+        images=images,
+        gates=Gates(max_accuracy_drop, assert_accuracy_at_least),
+        force=force,
+        reporter=TerminalReporter(),
+    )
+    if format is Format.JSON:
+        size = {"size_bytes": len(exported.content)}
+        _print_json({"output": str(output), **size, **exported.card.metrics["test"]})
+    else:
+        print(summary(exported))
+
+
+@app.command()
+@reports_errors
+def evaluate(
+    model: ModelArgument,
+    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per label.")],
+    part: Annotated[
+        Part | None, typer.Option(help="Only this part of the split the model was trained with.")
+    ] = None,
+    misclassified: Annotated[
+        Path | None, typer.Option(help="Write the wrong answers to this CSV file.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="For a model that carries none.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+    format: FormatOption = Format.TEXT,
+    force: ForceOption = False,
+) -> None:
+    """Score a .tflite file on a labelled folder, by the runtime that ships."""
+    from kit.cli.text import evaluation_text
+    from kit.evaluation import evaluate_model
+    from kit.files import check_absent, write_beside
+    from kit.runtime import Classifier
+    from kit.runtime.label import read_labels
+
+    reporter = TerminalReporter()
+    if misclassified is not None:
+        check_absent(misclassified, force)
+    with Classifier.open(
+        model,
+        num_threads=num_threads,
+        labels=None if labels is None else read_labels(labels),
+        mean=_numbers(mean),
+        std=_numbers(std),
+        resize=None if resize is None else resize.value,
+    ) as classifier:
+        result = evaluate_model(
+            classifier, images, part=None if part is None else part.value, reporter=reporter
+        )
+    for line in result.warnings:
+        reporter.warn(line)
+    for path, reason in result.left_out:
+        reporter.warn(f"left out {path}: {reason}")
+    if misclassified is not None:
+        write_beside(misclassified, result.evaluation.misclassified_csv().encode(), force)
+    if format is Format.JSON:
+        data = {"model": str(model), **result.evaluation.to_json()}
+        _print_json({**data, "left_out": dict(result.left_out)})
+    else:
+        print(evaluation_text(result.evaluation))
+
+
+@app.command()
+@reports_errors
+def label(
+    model: ModelArgument,
+    images: Annotated[list[str], typer.Argument(help="Files, folders, or - for paths on stdin.")],
+    top_k: Annotated[int, typer.Option(help="Answers for each image.")] = 3,
+    score_threshold: Annotated[
+        float | None, typer.Option(help="Leave out answers below.  [default: the model's own]")
+    ] = None,
+    format: Annotated[LabelFormat, typer.Option(help="What to print.")] = LabelFormat.TEXT,
+    allow: Annotated[list[str] | None, typer.Option(help="Answer only these labels.")] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="Never answer these labels.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="For a model that carries none.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+) -> None:
+    """Label images; the same code as kit-label on a device."""
+    from kit.runtime import Classifier
+    from kit.runtime.label import label_images, read_labels
+
+    with Classifier.open(
+        model,
+        num_threads=num_threads,
+        top_k=top_k,
+        score_threshold=score_threshold,
+        category_allowlist=allow or (),
+        category_denylist=deny or (),
+        labels=None if labels is None else read_labels(labels),
+        mean=_numbers(mean),
+        std=_numbers(std),
+        resize=None if resize is None else resize.value,
+    ) as classifier:
+        if not label_images(classifier, images, format.value, sys.stdout, sys.stderr):
+            raise typer.Exit(1)
+
+
+@app.command()
+@reports_errors
+def info(model: ModelArgument, format: FormatOption = Format.TEXT) -> None:
+    """Show what a .tflite file is: input, outputs, operators and their versions, card."""
+    from kit.cli.text import info_text
+    from kit.describe import describe_model
+
+    facts = describe_model(model)
+    if format is Format.JSON:
+        _print_json(facts)
+    else:
+        print(info_text(facts))
+
+
+@app.command()
+@reports_errors
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for images and run.")] = Path("kit-demo"),
+    force: ForceOption = False,
+) -> None:
+    """Go the whole path on drawn images: retrain, convert, evaluate, label."""
+    from kit.demo import run_demo
+
+    import_tensorflow()
+    print(run_demo(output, force=force, reporter=TerminalReporter()))
+
+
+@weights_app.command("pull")
+@reports_errors
+def pull(
+    folder: Annotated[Path, typer.Argument(help="Folder to fill; set KIT_WEIGHTS_DIR to it.")],
+    backbone: BackboneOption = "mobilenet_v1",
+    alpha: AlphaOption = None,
+    input_resolution: ResolutionOption = None,
+    every: Annotated[
+        bool, typer.Option("--every", help="Every width and resolution of the backbone.")
+    ] = False,
+) -> None:
+    """Fill a folder with ImageNet weights, for a place without a network."""
+    from kit.training.backbones import choose, every_choice
+    from kit.training.weights import pull_weights
+
+    if every:
+        choices = every_choice(backbone)
+    else:
+        if alpha is None and backbone == "mobilenet_v1":
+            alpha = 0.5
+        choices = (choose(backbone, alpha, input_resolution),)
+    import_tensorflow()
+    for name, state in pull_weights(choices, folder).items():
+        print(f"{folder / name}: {state}")
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected a number, or three with commas, got {text!r}") from None
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    print(json.dumps(data, ensure_ascii=False))

@@ -1,0 +1,66 @@
+"""Every exception that the kit raises on purpose.
+
+KitError
+├── DataError               the labelled images: folders, labels, splits
+├── ImageError              one image that cannot be read
+├── SpecError               a PreprocessSpec or ModelCard with wrong or missing fields
+├── ModelFileError          a .tflite file, or what is appended to it
+├── InferenceError          the interpreter refuses or fails to run a model
+├── WeightsError            pretrained weights that cannot be had or do not fit
+├── TrainingError           training cannot start, or its result is refused
+├── ConversionError         a model that cannot be converted or packaged
+├── AccuracyError           a converted model below what was asked for
+├── OutputExistsError       an output that is in the way
+└── MissingDependencyError  a package that an extra brings
+
+Wrong arguments to a function stay ValueError. A message says in one line what was expected, what
+arrived, and what to do about it.
+"""
+
+
+class KitError(Exception):
+    """Base class: catch this to catch everything that the kit reports about its input."""
+
+
+class DataError(KitError):
+    """The labelled images cannot be used as they are."""
+
+
+class ImageError(KitError):
+    """An image cannot be read; the message names no path, the caller knows it."""
+
+
+class SpecError(KitError):
+    """A PreprocessSpec or ModelCard has wrong or missing fields."""
+
+
+class ModelFileError(KitError):
+    """A .tflite file, or what is appended to it, is damaged or does not fit together."""
+
+
+class InferenceError(KitError):
+    """The interpreter refuses a model, or fails while it runs it."""
+
+
+class WeightsError(KitError):
+    """Pretrained weights are missing, damaged or of another network."""
+
+
+class TrainingError(KitError):
+    """Training cannot start, or what it gave is refused."""
+
+
+class ConversionError(KitError):
+    """A model cannot be converted, or the result cannot be packaged."""
+
+
+class AccuracyError(KitError):
+    """A converted model is less accurate than was asked for; nothing was kept."""
+
+
+class OutputExistsError(KitError):
+    """The output exists and overwriting was not asked for."""
+
+
+class MissingDependencyError(KitError):
+    """A package is missing; the message has the line that installs it."""

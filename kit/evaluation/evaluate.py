@@ -1,0 +1,119 @@
+"""Scores a .tflite file on labelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.data import Dataset, SplitSettings, scan_images, split_dataset
+from kit.errors import DataError
+from kit.evaluation.metrics import Evaluation, Scores, Truth
+from kit.reporting import Reporter, Silent
+from kit.runtime import Classifier, Failure
+from kit.spec import ModelCard
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """What `evaluate_model` found.
+
+    Attributes:
+        evaluation: the figures.
+        left_out: path and reason of every file that was not scored.
+        warnings: what to know before quoting the figures.
+    """
+
+    evaluation: Evaluation
+    left_out: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def score_images(
+    classifier: Classifier,
+    dataset: Dataset,
+    paths: Sequence[str],
+    reporter: Reporter | None = None,
+    what: str = "scoring",
+) -> tuple[Scores, dict[str, str]]:
+    """All scores of these images of a data set, by the runtime.
+
+    Returns:
+        float32 `[readable images, labels]` in the order of `paths`, and the reason for each
+        unreadable one.
+    """
+    results = classifier.scores_of_files(dataset.root / path for path in paths)
+    rows, unreadable = [], {}
+    tracked = (reporter or Silent()).track(results, len(paths), what)
+    for path, result in zip(paths, tracked, strict=True):
+        if isinstance(result, Failure):
+            unreadable[path] = result.error
+        else:
+            rows.append(result)
+    return np.array(rows, np.float32).reshape(len(rows), len(classifier.labels)), unreadable
+
+
+def truth_of(dataset: Dataset, paths: Sequence[str]) -> Truth:
+    """Label indices of these images, int64 `[images]`."""
+    labels = {image.path: image.label for image in dataset.images}
+    return np.array([labels[path] for path in paths], np.int64)
+
+
+def evaluate_model(
+    classifier: Classifier,
+    images: str | os.PathLike[str],
+    *,
+    part: str | None = None,
+    reporter: Reporter | None = None,
+) -> ModelEvaluation:
+    """Scores a model on a folder with a folder of images for each label.
+
+    Args:
+        classifier: the model, opened by the runtime.
+        images: the folder; its folders' names are among the model's labels.
+        part: only the images whose content falls into this part (`validation`, `test`, `train`)
+            of the split that the model was trained with, as its card says.
+        reporter: progress.
+
+    Raises:
+        DataError: the images cannot be used, or none is left, or the card has no split.
+        InferenceError: the model fails when it runs.
+    """
+    dataset = scan_images(images, labels=classifier.labels)
+    warnings = list(dataset.warnings)
+    card = classifier.file.card
+    if part is not None:
+        dataset = _only(dataset, part, card)
+    elif card is not None and card.dataset.get("fingerprint") == dataset.fingerprint:
+        warnings.append(
+            "these are the images that the model was trained on: its accuracy on new ones is "
+            "lower; --part test scores only those that it never saw"
+        )
+    paths = [image.path for image in dataset.images]
+    scores, unreadable = score_images(classifier, dataset, paths, reporter)
+    dataset = dataset.without(unreadable)
+    paths = [image.path for image in dataset.images]
+    if not paths:
+        raise DataError(f"{images}: expected images to score, none could be read")
+    evaluation = Evaluation.of(scores, truth_of(dataset, paths), classifier.labels, paths)
+    return ModelEvaluation(evaluation, dataset.left_out, tuple(warnings))
+
+
+def _only(dataset: Dataset, part: str, card: ModelCard | None) -> Dataset:
+    data = {} if card is None else card.dataset
+    try:
+        settings = SplitSettings(
+            float(data["validation"]), float(data["test"]), int(data["seed"]), data["group_regex"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "expected a model whose card says how its data was split: leave out --part"
+        ) from error
+    split = split_dataset(dataset, settings)
+    kept = {path for path, of in split.items() if of == part}
+    if not kept:
+        raise DataError(f"expected images of the {part} part, none of these falls into it")
+    images = tuple(image for image in dataset.images if image.path in kept)
+    return Dataset(dataset.root, dataset.labels, images, dataset.left_out, dataset.warnings)

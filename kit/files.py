@@ -1,0 +1,67 @@
+"""Outputs are complete or absent: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.errors import OutputExistsError
+
+
+def check_absent(output: str | os.PathLike[str], force: bool) -> Path:
+    """The output's path; raises OutputExistsError where it exists and `force` is not set."""
+    path = Path(output)
+    if not force and (path.exists() or path.is_symlink()):
+        raise OutputExistsError(
+            f"{path}: expected an output that does not exist yet: choose another, or --force"
+        )
+    return path
+
+
+@contextmanager
+def folder_beside(output: str | os.PathLike[str], force: bool) -> Iterator[Path]:
+    """A folder to fill; it becomes `output` at the end, or vanishes if anything is raised.
+
+    With `force` an older folder is replaced, but not before the new one is complete.
+    """
+    path = check_absent(output, force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    try:
+        partial.chmod(0o777 & ~_umask())  # mkdtemp's is for the owner alone
+        yield partial
+        check_absent(path, force)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
+            path.rename(old / path.name)
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_beside(output: str | os.PathLike[str], content: bytes, force: bool) -> None:
+    """Writes a file completely or not at all."""
+    path = check_absent(output, force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,437 @@
+"""`kit train`: from a folder of labelled photographs to a run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.tflite import convert_model
+from kit.data import PARTS, Dataset, SplitSettings, scan_images, split_dataset
+from kit.data.split import check_split, group_warnings
+from kit.errors import AccuracyError, SpecError, TrainingError
+from kit.evaluation.evaluate import truth_of
+from kit.evaluation.metrics import Evaluation
+from kit.export import Exported, export_modes, now, package_versions
+from kit.files import check_absent, folder_beside, write_beside
+from kit.preprocess import Pixels, fit_pixels
+from kit.reporting import Reporter, Silent
+from kit.runtime.images import read_image
+from kit.runtime.parallel import default_threads, ordered_map
+from kit.spec import (
+    QUANTIZATION_MODES,
+    SCHEMA_VERSION,
+    ModelCard,
+    PreprocessSpec,
+    check_schema_version,
+    load_json,
+)
+from kit.training.backbones import choose
+from kit.training.bottlenecks import extract_bottlenecks
+from kit.training.head import HeadSettings, train_head
+from kit.training.weights import Weights, find_weights, load_backbone
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL_NAME, RUN_NAME = "model.keras", "run.json"
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a converted model must reach; else nothing is kept.
+
+    Attributes:
+        max_accuracy_drop: that a file's accuracy on the test part may lie below float32's, 0 to 1.
+        assert_accuracy_at_least: on the test part, 0 to 1.
+    """
+
+    max_accuracy_drop: float | None = None
+    assert_accuracy_at_least: float | None = None
+
+    def check(self, exported: Mapping[str, Exported], modes: Sequence[str]) -> None:
+        """Raises AccuracyError for the first file that fails."""
+        float32 = exported["float32"].evaluation.accuracy
+        for mode in modes:
+            accuracy = exported[mode].evaluation.accuracy
+            drop = float32.value - accuracy.value
+            if self.max_accuracy_drop is not None and drop > self.max_accuracy_drop:
+                raise AccuracyError(
+                    f"expected {mode} to lose at most {self.max_accuracy_drop:.4f} of float32's "
+                    f"accuracy, it lost {drop:.4f} ({accuracy} after {float32}); nothing was kept: "
+                    "try int16x8 or float16, or more --representative-images"
+                )
+            least = self.assert_accuracy_at_least
+            if least is not None and accuracy.value < least:
+                raise AccuracyError(
+                    f"expected an accuracy of at least {least:.4f}, {mode} has {accuracy}; "
+                    "nothing was kept: add images, or take a larger backbone or resolution"
+                )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides what a run gives, besides the images.
+
+    Attributes:
+        backbone: key of kit.training.backbones.BACKBONES.
+        alpha: width multiplier; None: the backbone's default.
+        input_resolution: in pixels; None: the backbone's default.
+        weights: `imagenet`, `none`, or an h5 file.
+        quantize: modes to write a file for.
+        fit: how photographs are made square.
+        resize: the filter.
+        split: shares, seed and groups.
+        head: how the head is trained.
+        representative_images: that quantisation looks at, from the train part.
+        gates: what the files must reach.
+        intended_use: a sentence for the card.
+    """
+
+    backbone: str = "mobilenet_v1"
+    alpha: float | None = 0.5
+    input_resolution: int | None = None
+    weights: str = "imagenet"
+    quantize: tuple[str, ...] = ("int8",)
+    fit: str = "stretch"
+    resize: str = "bilinear"
+    split: SplitSettings = field(default_factory=SplitSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
+    representative_images: int = 100
+    gates: Gates = field(default_factory=Gates)
+    intended_use: str = ""
+
+    def __post_init__(self) -> None:
+        check_modes(self.quantize)
+        if self.representative_images < 1:
+            raise ValueError(
+                f"expected at least 1 representative image, got {self.representative_images}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gave.
+
+    Attributes:
+        run: the folder.
+        files: the .tflite files, by mode.
+        evaluations: of each file, on the test part, by mode; float32 too, written or not.
+        left_out: path and reason of every image that was not used.
+    """
+
+    run: Path
+    files: Mapping[str, Path]
+    evaluations: Mapping[str, Evaluation]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def check_modes(modes: Sequence[str]) -> None:
+    """Raises ValueError for an unknown quantisation mode, or none."""
+    if unknown := [mode for mode in modes if mode not in QUANTIZATION_MODES]:
+        raise ValueError(
+            f"expected quantisation modes of {', '.join(QUANTIZATION_MODES)}, "
+            f"got {', '.join(unknown)}"
+        )
+    if not modes:
+        raise ValueError("expected at least one quantisation mode, got none")
+
+
+def train(
+    images: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    settings: TrainSettings | None = None,
+    *,
+    force: bool = False,
+    cache: Path | None = None,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Retrains a backbone on labelled photographs, converts it and scores the files.
+
+    Args:
+        images: a folder with a folder of images for each class.
+        output: the run folder to write; complete or absent.
+        settings: see TrainSettings.
+        force: replace an existing run folder, once the new one is complete.
+        cache: where bottlenecks are kept.
+        reporter: progress.
+
+    Raises:
+        DataError: the images cannot be used.
+        WeightsError: the weights are not to be had.
+        AccuracyError: a gate is not met; nothing is written.
+        OutputExistsError: the output is in the way.
+        ConversionError, InferenceError, TrainingError: as they say.
+    """
+    settings = settings or TrainSettings()
+    reporter = reporter or Silent()
+    check_absent(output, force)
+    choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
+    spec = choice.preprocess(settings.fit, settings.resize)
+    dataset = scan_images(images)
+    for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
+        reporter.warn(line)
+    check_split(dataset, split_dataset(dataset, settings.split), settings.split)
+    reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
+    weights = find_weights(choice, settings.weights, settings.head.seed)
+    reporter.say(
+        f"{choice.name}{'' if choice.alpha is None else f' alpha {choice.alpha:g}'} at "
+        f"{choice.input_resolution} pixels, from {weights.description}"
+    )
+    backbone = load_backbone(choice, weights)
+    vectors, unreadable = extract_bottlenecks(
+        dataset,
+        choice,
+        weights,
+        spec,
+        lambda: convert_model(backbone, "float32", spec),
+        cache=cache,
+        reporter=reporter,
+    )
+    dataset = dataset.without(unreadable)
+    for path, reason in dataset.left_out:
+        reporter.warn(f"left out {path}: {reason}")
+    split = split_dataset(dataset, settings.split)
+    check_split(dataset, split, settings.split)
+    parts = {part: [path for path in split if split[path] == part] for part in PARTS}
+    reporter.say(_counts(dataset, split))
+    with folder_beside(output, force) as run:
+        head, history = train_head(
+            _examples(dataset, parts["train"], vectors),
+            _examples(dataset, parts["validation"], vectors),
+            dataset.labels,
+            settings.head,
+            logs=run / "logs",
+            reporter=reporter,
+        )
+        model = _joined(backbone, head)
+        model.save(run / MODEL_NAME)
+        representative = representative_paths(
+            dataset, parts["train"], settings.representative_images, settings.split.seed
+        )
+        card = _card(choice.name, choice.alpha, weights, spec, dataset, split, settings)
+        exported = export_modes(
+            model,
+            settings.quantize,
+            card,
+            read_representative(dataset.root, representative, spec),
+            dataset,
+            parts["test"],
+            reporter,
+        )
+        settings.gates.check(exported, settings.quantize)
+        _write_run(run, settings, dataset, split, representative, history, exported)
+    for mode in exported:
+        reporter.say(summary(exported[mode], "" if mode in settings.quantize else " (not written)"))
+    return TrainResult(
+        run=Path(output),
+        files={mode: Path(output, _file_name(mode)) for mode in settings.quantize},
+        evaluations={mode: item.evaluation for mode, item in exported.items()},
+        left_out=dataset.left_out,
+    )
+
+
+def convert_run(
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    mode: str,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    gates: Gates | None = None,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """Another .tflite file of a finished run, scored on the run's own test part.
+
+    Args:
+        run: a run folder.
+        output: the .tflite to write; complete or absent.
+        mode: quantisation.
+        images: the folder that the run was trained on, if it has moved.
+        gates: what the file must reach.
+        force: replace an existing output.
+        reporter: progress.
+
+    Raises:
+        SpecError: the run folder is damaged, or of a newer kit.
+        DataError, ConversionError, AccuracyError, OutputExistsError: as in `train`.
+    """
+    check_modes((mode,))
+    check_absent(output, force)
+    run = Path(run)
+    record = read_run(run)
+    card = ModelCard.from_json(record["card"])
+    dataset = scan_images(images or record["images"])
+    by_path = {image.path for image in dataset.images}
+    wanted = {*record["split"]}
+    if missing := sorted(wanted - by_path):
+        raise SpecError(
+            f"{dataset.root}: expected the images that the run was trained on, {len(missing)} are "
+            f"missing, such as {missing[0]}: name their folder with --images"
+        )
+    from keras import models
+
+    try:
+        model = models.load_model(run / MODEL_NAME, compile=False)
+    except (ValueError, OSError) as error:
+        raise TrainingError(f"{run / MODEL_NAME}: expected a Keras model: {error}") from error
+    test_paths = [path for path, part in record["split"].items() if part == "test"]
+    exported = export_modes(
+        model,
+        (mode,),
+        card,
+        read_representative(dataset.root, record["representative_dataset"], card.preprocess),
+        dataset,
+        test_paths,
+        reporter,
+    )
+    (gates or Gates()).check(exported, (mode,))
+    write_beside(output, exported[mode].content, force)
+    return exported[mode]
+
+
+def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record of a run folder; raises SpecError where it is missing, damaged or newer."""
+    path = Path(run, RUN_NAME)
+    try:
+        record = load_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SpecError(
+            f"{run}: expected a run folder that kit train wrote: {error.strerror}"
+        ) from error
+    needed = ("schema_version", "card", "images", "split", "representative_dataset")
+    if not isinstance(record, dict) or not all(name in record for name in needed):
+        raise SpecError(f"{path}: expected the record of a run, got other JSON")
+    if not isinstance(record["schema_version"], int):
+        raise SpecError(f"{path}: expected a whole number as schema_version")
+    check_schema_version(str(path), record["schema_version"])
+    return record
+
+
+def representative_paths(
+    dataset: Dataset, train_paths: Sequence[str], count: int, seed: int
+) -> list[str]:
+    """Images of the train part for quantisation: each class by its share, at least one, seeded."""
+    chooser = random.Random(seed)
+    chosen: list[str] = []
+    for label in range(len(dataset.labels)):
+        inside = {image.path for image in dataset.images if image.label == label}
+        paths = sorted(path for path in train_paths if path in inside)
+        share = max(1, round(count * len(paths) / len(train_paths)))
+        chosen += chooser.sample(paths, min(share, len(paths)))
+    chooser.shuffle(chosen)  # whoever takes the first few gets all classes
+    return chosen
+
+
+def read_representative(root: Path, paths: Sequence[str], spec: PreprocessSpec) -> list[Pixels]:
+    """Pixels at the input resolution, uint8 `[side, side, 3]`."""
+
+    def work(path: str) -> Pixels:
+        return fit_pixels(read_image(root / path, spec.input_resolution), spec)
+
+    return list(ordered_map(work, paths, default_threads()))
+
+
+def summary(exported: Exported, remark: str = "") -> str:
+    """One line on a file: size, accuracy with its interval, agreement with float32."""
+    return (
+        f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB, accuracy "
+        f"{exported.evaluation.accuracy}, same answer as float32 "
+        f"{exported.agreement.top_1:.4f}, largest score difference "
+        f"{exported.agreement.largest_difference:.4f}"
+    )
+
+
+def _examples(dataset: Dataset, paths: Sequence[str], vectors: Mapping[str, Any]) -> Any:
+    digests = {image.path: image.digest for image in dataset.images}
+    return np.stack([vectors[digests[path]] for path in paths]), truth_of(dataset, paths)
+
+
+def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Backbone and head as one flat model."""
+    import keras
+
+    scores = head.layers[-1](backbone.output)
+    return keras.Model(backbone.input, scores, name="classifier")
+
+
+def _counts(dataset: Dataset, split: Mapping[str, str]) -> str:
+    lines = []
+    for label, name in enumerate(dataset.labels):
+        parts = [split[image.path] for image in dataset.images if image.label == label]
+        counts = ", ".join(f"{parts.count(part)} {part}" for part in PARTS)
+        lines.append(f"  {name}: {counts}")
+    return "\n".join(["images of each class and part:", *lines])
+
+
+def _card(
+    name: str,
+    alpha: float | None,
+    weights: Weights,
+    spec: PreprocessSpec,
+    dataset: Dataset,
+    split: Mapping[str, str],
+    settings: TrainSettings,
+) -> ModelCard:
+    parts = list(split.values())
+    return ModelCard(
+        backbone=name,
+        alpha=alpha,
+        weights=weights.description,
+        quantization="float32",
+        preprocess=spec,
+        labels=dataset.labels,
+        dataset={
+            "fingerprint": dataset.fingerprint,
+            "images": {part: parts.count(part) for part in PARTS},
+            **asdict(settings.split),
+        },
+        intended_use=settings.intended_use,
+        versions=package_versions(),
+        created=now(),
+    )
+
+
+def _file_name(mode: str) -> str:
+    return f"model_{mode}.tflite"
+
+
+def _write_run(
+    run: Path,
+    settings: TrainSettings,
+    dataset: Dataset,
+    split: Mapping[str, str],
+    representative: Sequence[str],
+    history: Sequence[Mapping[str, float]],
+    exported: Mapping[str, Exported],
+) -> None:
+    card = exported["float32"].card.to_json()
+    for name in ("golden", "metrics", "quantization"):
+        card.pop(name)
+    for mode in settings.quantize:
+        (run / _file_name(mode)).write_bytes(exported[mode].content)
+    first = exported[settings.quantize[0]].evaluation
+    (run / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), "utf-8")
+    (run / "misclassified.csv").write_text(first.misclassified_csv(), "utf-8")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "created": card["created"],
+        "images": str(dataset.root.resolve()),
+        "settings": asdict(settings),
+        "card": {**card, "quantization": "float32"},
+        "metrics": {
+            mode: {"size_bytes": len(item.content), **item.card.metrics["test"]}
+            for mode, item in exported.items()
+        },
+        "history": list(history),
+        "left_out": dict(dataset.left_out),
+        "representative_dataset": list(representative),
+        "split": dict(split),
+    }
+    (run / RUN_NAME).write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")

@@ -1,0 +1,5 @@
+import sys
+
+from kit.runtime.label import main
+
+sys.exit(main())

@@ -1,0 +1,314 @@
+"""A model file and an image in, labels and scores out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import ImageError, KitError, ModelFileError
+from kit.model_file import ModelFile, read_model_file
+from kit.preprocess import Pixels, to_input
+from kit.runtime.images import read_image
+from kit.runtime.interpreter import Runner
+from kit.runtime.parallel import default_threads, ordered_map
+from kit.spec import PreprocessSpec
+
+
+@dataclass(frozen=True)
+class Category:
+    """One possible answer.
+
+    Attributes:
+        index: position in the model's output.
+        label: its name.
+        score: after softmax, 0 to 1.
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a model says of one image.
+
+    Attributes:
+        image: the path, where the image came from a file.
+        categories: best first; none where all are below the threshold.
+    """
+
+    image: str | None
+    categories: tuple[Category, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image of a batch that could not be labelled.
+
+    Attributes:
+        image: the path.
+        error: one line: what was expected, what arrived.
+    """
+
+    image: str
+    error: str
+
+
+class Classifier:
+    """Labels images with a .tflite file. Open it with `Classifier.open`.
+
+    Not for two threads at once: `classify_files` uses all cores by itself.
+
+    Attributes:
+        file: what was read from disk.
+        labels: one for each score.
+        preprocess: what turns an image into the model's input.
+    """
+
+    def __init__(
+        self,
+        file: ModelFile,
+        labels: tuple[str, ...],
+        preprocess: PreprocessSpec,
+        runner: Runner,
+        num_threads: int,
+        top_k: int | None,
+        score_threshold: float,
+        shown: npt.NDArray[np.bool_],
+    ) -> None:
+        self.file = file
+        self.labels = labels
+        self.preprocess = preprocess
+        self._runner = runner
+        self._num_threads = num_threads
+        self._top_k = top_k
+        self._score_threshold = score_threshold
+        self._shown = shown
+        self._local = threading.local()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        num_threads: int | None = None,
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+        category_allowlist: Iterable[str] = (),
+        category_denylist: Iterable[str] = (),
+        labels: Iterable[str] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        resize: str | None = None,
+    ) -> Classifier:
+        """Reads and checks the file, and builds the interpreter.
+
+        Args:
+            path: a .tflite image classifier.
+            num_threads: default: the cores, at most 4.
+            top_k: how many categories an answer has at most; default: all.
+            score_threshold: leave out categories below; default: the file's own, else 0.
+            category_allowlist: only these labels are answered; scores are not rescaled.
+            category_denylist: these labels are never answered; not together with the allowlist.
+            labels: for a file that has none.
+            mean: for a float file that has none: subtracted from pixels of 0 to 255.
+            std: see mean: then divides. One value or three, as mean.
+            resize: for a file without a card; default `bilinear`.
+
+        Raises:
+            ModelFileError: the file is damaged, is no image classifier, or lacks labels or
+                normalisation that were not given either.
+            InferenceError: the interpreter refuses the model.
+            MissingDependencyError: there is no interpreter package.
+            ValueError: contradicting or impossible arguments.
+        """
+        file = read_model_file(path)
+        if file.card is not None and any(v is not None for v in (labels, mean, std, resize)):
+            raise ValueError(
+                f"{path}: its card says labels and preprocessing: "
+                "leave out labels, mean, std and resize"
+            )
+        num_threads = default_threads() if num_threads is None else num_threads
+        for name, value in (("num_threads", num_threads), ("top_k", top_k)):
+            if value is not None and value < 1:
+                raise ValueError(f"expected {name} of at least 1, got {value}")
+        try:
+            runner = Runner(file.path, num_threads)
+            names = _labels(file, labels, runner)
+            spec = _preprocess(file, mean, std, resize, runner)
+        except KitError as error:
+            raise type(error)(f"{path}: {error}") from error
+        if score_threshold is None:
+            score_threshold = _own_threshold(file)
+        shown = _shown(names, tuple(category_allowlist), tuple(category_denylist))
+        return cls(file, names, spec, runner, num_threads, top_k, score_threshold, shown)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the interpreters."""
+        del self._runner
+        self._local = threading.local()
+
+    def scores(self, image: Any) -> npt.NDArray[np.float32]:
+        """All scores of one image, in the order of `labels`.
+
+        Args:
+            image: a path, a file's bytes, a PIL image, or pixels, uint8 `[height, width, 3]` RGB.
+
+        Returns:
+            float32 `[len(labels)]`, 0 to 1.
+
+        Raises:
+            ImageError: the image cannot be read.
+            InferenceError: the model fails when it runs.
+        """
+        return self._run(self._runner, read_image(image, self.preprocess.input_resolution))
+
+    def scores_of_files(
+        self, paths: Iterable[str | os.PathLike[str]]
+    ) -> Iterator[npt.NDArray[np.float32] | Failure]:
+        """`scores` of many files on all cores, in their order; a Failure for an unreadable one."""
+
+        def work(path: str | os.PathLike[str]) -> npt.NDArray[np.float32] | Failure:
+            try:
+                pixels = read_image(path, self.preprocess.input_resolution)
+            except ImageError as error:
+                return Failure(str(path), str(error))
+            return self._run(self._thread_runner(), pixels)
+
+        return ordered_map(work, paths, self._num_threads)
+
+    def classify(self, image: Any) -> Classification:
+        """The best categories of one image; arguments and errors as `scores`."""
+        name = str(image) if isinstance(image, str | os.PathLike) else None
+        return self.classification(name, self.scores(image))
+
+    def classify_files(
+        self, paths: Iterable[str | os.PathLike[str]]
+    ) -> Iterator[Classification | Failure]:
+        """`classify` for many files on all cores, in their order; bad ones do not end it."""
+        first, second = _tee(paths)
+        for path, scores in zip(first, self.scores_of_files(second), strict=False):
+            yield scores if isinstance(scores, Failure) else self.classification(str(path), scores)
+
+    def classification(self, image: str | None, scores: npt.NDArray[np.float32]) -> Classification:
+        """Scores to categories, by this classifier's top k, threshold and lists."""
+        order = np.argsort(-scores, kind="stable")  # equal scores keep the labels' order
+        categories = (
+            Category(int(index), self.labels[index], float(scores[index]))
+            for index in order
+            if self._shown[index] and scores[index] >= self._score_threshold
+        )
+        return Classification(image, tuple(categories)[: self._top_k])
+
+    def _run(self, runner: Runner, pixels: Pixels) -> npt.NDArray[np.float32]:
+        tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
+        return runner.run(tensor)
+
+    def _thread_runner(self) -> Runner:
+        runner: Runner | None = getattr(self._local, "runner", None)
+        if runner is None:
+            runner = self._local.runner = Runner(self.file.path, 1)
+        return runner
+
+
+def _tee(paths: Iterable[Any]) -> tuple[Iterator[Any], Iterator[Any]]:
+    from itertools import tee
+
+    first, second = tee(paths)
+    return first, second
+
+
+def _labels(file: ModelFile, given: Iterable[str] | None, runner: Runner) -> tuple[str, ...]:
+    labels = file.labels if given is None else tuple(given)
+    if labels is None:
+        raise ModelFileError(
+            f"expected labels for its {runner.output_width} scores, the file has none: "
+            "give a label file (--labels FILE)"
+        )
+    if len(labels) != runner.output_width:
+        raise ModelFileError(
+            f"expected {runner.output_width} labels, one for each score, got {len(labels)}: "
+            "these labels belong to another model"
+        )
+    return labels
+
+
+def _preprocess(
+    file: ModelFile,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    resize: str | None,
+    runner: Runner,
+) -> PreprocessSpec:
+    if file.card is not None:
+        spec = file.card.preprocess
+        if spec.input_resolution != runner.input_resolution:
+            raise ModelFileError(
+                f"expected an input of {spec.input_resolution} pixels, as its card says, "
+                f"got one of {runner.input_resolution}: package the model again"
+            )
+        return spec
+    if mean is None and std is None and file.metadata is not None and runner.input.dtype != "uint8":
+        # A uint8 input takes pixels as they are, as in MediaPipe: its scale does the rest.
+        mean, std = file.metadata.mean or None, file.metadata.std or None
+    if (mean is None) != (std is None):
+        raise ModelFileError("expected mean and std together, got one of them")
+    if mean is None and runner.input.dtype == "float32":
+        raise ModelFileError(
+            "expected to be told how its float input is normalised: give mean and std "
+            "(--mean 127.5 --std 127.5 for most MobileNets, --mean 0 --std 255 for some others)"
+        )
+    return PreprocessSpec(
+        input_resolution=runner.input_resolution,
+        resize=resize or "bilinear",
+        mean=_per_channel(mean),
+        std=_per_channel(std),
+    )
+
+
+def _per_channel(values: tuple[float, ...] | None) -> tuple[float, float, float] | None:
+    if values is None:
+        return None
+    if len(values) == 1:
+        return (float(values[0]),) * 3
+    if len(values) == 3:
+        return (float(values[0]), float(values[1]), float(values[2]))
+    raise ValueError(f"expected one value for all channels or three, got {len(values)}")
+
+
+def _own_threshold(file: ModelFile) -> float:
+    if file.card is not None:
+        return file.card.score_threshold or 0.0
+    if file.metadata is not None:
+        return file.metadata.score_threshold or 0.0
+    return 0.0
+
+
+def _shown(
+    labels: tuple[str, ...], allow: tuple[str, ...], deny: tuple[str, ...]
+) -> npt.NDArray[np.bool_]:
+    if allow and deny:
+        raise ValueError("expected a category_allowlist or a category_denylist, got both")
+    unknown = [label for label in (*allow, *deny) if label not in labels]
+    if unknown:
+        raise ValueError(f"expected labels of the model, got {', '.join(unknown)}")
+    return np.array([label in allow if allow else label not in deny for label in labels])

@@ -1,0 +1,143 @@
+"""Image files to pixels: any mode that Pillow reads becomes upright RGB."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import ImageError
+from kit.preprocess import Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageSource = "str | os.PathLike[str] | bytes | Image | npt.NDArray[np.uint8]"
+
+# What undoes each value of the EXIF orientation tag (names of PIL.Image.Transpose).
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_ORIENTATION_TAG = 0x0112
+
+
+def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
+    """Reads an image as a model sees it.
+
+    Transparency is laid over white, palettes are expanded, CMYK is converted, 16-bit grey is
+    scaled from its own range, an animation gives its first frame, the orientation tag is applied.
+
+    Args:
+        source: a path, a file's bytes, a PIL image, or an array, uint8 `[height, width, 3]` (RGB)
+            or `[height, width]` (grey).
+        input_resolution: lets a JPEG be decoded at a smaller DCT scale, as long as both sides stay
+            at least twice this, in pixels.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB, 0 to 255.
+
+    Raises:
+        ImageError: the file cannot be read as an image.
+        ValueError: an array of another shape or dtype.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(source, Image.Image):
+        return _to_rgb(source)
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(file) as image:
+            if input_resolution is not None:
+                image.draft(None, (2 * input_resolution, 2 * input_resolution))
+            return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"expected an image, got {_kind(source)}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            "expected an image of a sensible size, got more pixels than can be decoded safely: "
+            f"make it smaller ({error})"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"expected a readable image: {reason}") from error
+    except (ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
+        # What Pillow's decoders raise on damaged files.
+        raise ImageError(f"expected a sound image, its decoding fails: {error}") from error
+    except MemoryError as error:
+        raise ImageError("expected an image that fits in memory: make it smaller") from error
+
+
+def _from_array(array: npt.NDArray[Any]) -> Pixels:
+    if array.dtype == np.uint8 and array.size:
+        if array.ndim == 3 and array.shape[2] == 3:
+            return array
+        if array.ndim == 2:
+            return np.repeat(array[:, :, None], 3, axis=2)
+    raise ValueError(
+        "expected pixels, uint8 [height, width, 3] in RGB or [height, width] in grey, "
+        f"got {array.dtype} {list(array.shape)}"
+    )
+
+
+def _to_rgb(image: Image) -> Pixels:
+    orientation = _orientation(image)
+    if image.mode.startswith(("I", "F")):
+        image = _stretch_range(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        from PIL import Image as pillow
+
+        layer = image.convert("RGBA")
+        white = pillow.new("RGBA", layer.size, "white")
+        image = pillow.alpha_composite(white, layer)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation in _UPRIGHT:
+        from PIL.Image import Transpose
+
+        image = image.transpose(Transpose[_UPRIGHT[orientation]])
+    return np.asarray(image)
+
+
+def _orientation(image: Image) -> int | None:
+    try:
+        value: int | None = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # a damaged tag directory must not cost a sound image
+        return None
+    return value
+
+
+def _stretch_range(image: Image) -> Image:
+    """16 and 32 bit grey to 8 bit, lowest value black, highest white: Pillow would clip at 255."""
+    from PIL import Image as pillow
+
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    span = high - low or 1.0
+    levels = np.floor((values - low) * (255 / span) + 0.5)
+    return pillow.fromarray(levels.astype(np.uint8))
+
+
+def _kind(source: Any) -> str:
+    if isinstance(source, bytes):
+        head = source[:132]
+    else:
+        try:
+            with open(source, "rb") as file:
+                head = file.read(132)
+        except OSError:
+            head = b"?"
+    if not head:
+        return "an empty file"
+    if head[128:132] == b"DICM":
+        return "a DICOM file: export it as PNG first"
+    return "a file that is none, or of a kind that Pillow does not read"

@@ -1,0 +1,166 @@
+"""The one place that knows the interpreter packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import InferenceError, MissingDependencyError, ModelFileError
+from kit.noise import quiet_native
+from kit.preprocess import dequantize
+from kit.spec import QuantizationParameters
+
+INPUT_DTYPES = ("float32", "uint8", "int8")
+OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")
+
+
+def _interpreter_class() -> Callable[..., Any]:
+    """tflite_runtime's Interpreter where it can work, else ai_edge_litert's.
+
+    Raises MissingDependencyError with the line that installs one.
+    """
+    numpy_is_old = int(np.__version__.split(".")[0]) < 2
+    # tflite-runtime 2.14.0 imports beside numpy 2, then crashes when an Interpreter is built; in a
+    # process that has loaded TensorFlow its symbols are mixed up with TensorFlow's, and it fails.
+    if numpy_is_old and "tensorflow" not in sys.modules:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+
+            return Interpreter  # type: ignore[no-any-return]
+        except ImportError:
+            pass
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        remedy = (
+            "pip install ai-edge-litert"
+            if numpy_is_old
+            else "pip install ai-edge-litert, or for tflite-runtime: pip install 'numpy<2'"
+        )
+        raise MissingDependencyError(
+            f"expected a TensorFlow Lite interpreter package, found none: {remedy}"
+        ) from error
+    return Interpreter  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model.
+
+    Attributes:
+        shape: with the batch axis.
+        dtype: numpy's name.
+        quantization: None for one that is not quantised.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: QuantizationParameters | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+class Runner:
+    """One interpreter with one RGB image as input and one row of numbers as output.
+
+    Not for two threads at once; one for each thread is cheap, the weights are mapped.
+
+    Attributes:
+        input: `[1, side, side, 3]` of float32, uint8 or int8.
+        output: of float32, uint8, int8 or int16.
+        input_resolution: side of the square input, in pixels.
+        output_width: how many numbers `run` returns.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | bytes, num_threads: int = 1) -> None:
+        """Builds the interpreter.
+
+        Args:
+            model: a path, or a file's content.
+            num_threads: that one inference may use.
+
+        Raises:
+            ModelFileError: its input is no RGB image, or its output no row of numbers.
+            InferenceError: the interpreter refuses the model.
+            MissingDependencyError: there is no interpreter package.
+        """
+        interpreter_class = _interpreter_class()
+        source = (
+            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        )
+        try:
+            with quiet_native:
+                self._interpreter = interpreter_class(num_threads=num_threads, **source)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InferenceError(_explain(error)) from error
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ModelFileError(
+                "expected an image classifier with one input and one output, "
+                f"got {len(inputs)} and {len(outputs)}"
+            )
+        self.input, self.output = _tensor(inputs[0]), _tensor(outputs[0])
+        shape = self.input.shape
+        if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
+            raise ModelFileError(
+                "expected an image classifier, its input [1, side, side, 3] in RGB, "
+                f"got an input of {list(shape)}"
+            )
+        if self.input.dtype not in INPUT_DTYPES or self.output.dtype not in OUTPUT_DTYPES:
+            raise ModelFileError(
+                f"expected input of {', '.join(INPUT_DTYPES)} and output of "
+                f"{', '.join(OUTPUT_DTYPES)}, got {self.input.dtype} and {self.output.dtype}"
+            )
+        self.input_resolution = shape[1]
+        self.output_width = int(np.prod(self.output.shape))
+        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+
+    def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One inference.
+
+        Args:
+            tensor: `[input_resolution, input_resolution, 3]` of the input's dtype.
+
+        Returns:
+            float32 `[output_width]`, dequantised.
+
+        Raises:
+            InferenceError: the model fails when it runs.
+        """
+        try:
+            self._interpreter.set_tensor(self._input_index, tensor[None])
+            self._interpreter.invoke()
+            values = self._interpreter.get_tensor(self._output_index).ravel()
+        except (ValueError, RuntimeError) as error:
+            raise InferenceError(_explain(error)) from error
+        if self.output.quantization is not None:
+            return dequantize(values, self.output.quantization)
+        return np.asarray(values, np.float32).copy()
+
+
+def _tensor(detail: dict[str, Any]) -> Tensor:
+    scale, zero_point = detail["quantization"]
+    return Tensor(
+        shape=tuple(int(length) for length in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        quantization=QuantizationParameters(float(scale), int(zero_point)) if scale else None,
+    )
+
+
+def _explain(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    if "Didn't find op for builtin opcode" in reason or "unresolved custom op" in reason.lower():
+        return (
+            "expected a runtime that knows every operator of the model, this one is too old: "
+            f"pip install --upgrade ai-edge-litert, or convert the model again ({reason})"
+        )
+    return f"expected a model that the interpreter can run, it fails: {reason}"

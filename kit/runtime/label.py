@@ -1,0 +1,204 @@
+"""`kit-label`: label images on the device. `kit label` and `python -m kit.runtime` are this too."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from kit import __version__
+from kit.errors import KitError, SpecError
+from kit.model_file import parse_labels
+from kit.runtime.classifier import Classification, Classifier, Failure
+from kit.spec import RESIZE_METHODS
+
+FORMATS = ("text", "json", "csv")
+
+
+def image_paths(images: Iterable[str], stdin: TextIO) -> Iterator[str]:
+    """Files as they are, folders as the files in them, `-` as a path a line of standard input."""
+    for image in images:
+        if image == "-":
+            yield from (line.rstrip("\n") for line in stdin if line.strip())
+        elif os.path.isdir(image):
+            for folder, folders, names in os.walk(image):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                yield from (
+                    os.path.join(folder, name) for name in sorted(names) if not name.startswith(".")
+                )
+        else:
+            yield image
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Labels of a text file, one a line; raises KitError where it cannot be read."""
+    try:
+        return parse_labels(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, SpecError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise KitError(f"{path}: expected a text file with a label a line: {reason}") from error
+
+
+def write_results(
+    results: Iterable[Classification | Failure], style: str, out: TextIO, err: TextIO
+) -> bool:
+    """Prints each result as it comes; returns whether every image could be labelled.
+
+    Args:
+        results: from Classifier.classify_files.
+        style: one of FORMATS.
+        out: results.
+        err: failures, where the format has no place for them.
+    """
+    every = True
+    if style == "csv":
+        import csv
+
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(("image", "rank", "index", "label", "score", "error"))
+    for result in results:
+        failed = isinstance(result, Failure)
+        every = every and not failed
+        if style == "json":
+            import json
+
+            out.write(json.dumps(_as_json(result), ensure_ascii=False) + "\n")
+        elif style == "csv":
+            if isinstance(result, Failure):
+                table.writerow((result.image, "", "", "", "", result.error))
+            else:
+                table.writerows(
+                    (result.image, rank, c.index, c.label, f"{c.score:.6f}", "")
+                    for rank, c in enumerate(result.categories, 1)
+                )
+        elif isinstance(result, Failure):
+            err.write(f"{result.image}: {result.error}\n")
+        else:
+            said = ", ".join(f"{c.label} {c.score:.3f}" for c in result.categories)
+            out.write(f"{result.image}: {said or 'nothing above the threshold'}\n")
+        out.flush()
+    return every
+
+
+def _as_json(result: Classification | Failure) -> dict[str, object]:
+    if isinstance(result, Failure):
+        return {"image": result.image, "error": result.error}
+    return {
+        "image": result.image,
+        "categories": [
+            {"index": c.index, "label": c.label, "score": round(c.score, 6)}
+            for c in result.categories
+        ],
+    }
+
+
+def label_images(
+    classifier: Classifier, images: Sequence[str], style: str, out: TextIO, err: TextIO
+) -> bool:
+    """Labels files, folders or the paths on standard input; returns whether all went well."""
+    paths = image_paths(images, sys.stdin)
+    if len(images) == 1 and os.path.isfile(images[0]):
+        return write_results(_one(classifier, images[0]), style, out, err)
+    return write_results(classifier.classify_files(paths), style, out, err)
+
+
+def _one(classifier: Classifier, image: str) -> Iterator[Classification | Failure]:
+    """One image gets all threads for itself, and no second interpreter."""
+    from kit.errors import ImageError
+
+    try:
+        yield classifier.classify(image)
+    except ImageError as error:
+        yield Failure(image, str(error))
+
+
+def run_self_test(classifier: Classifier, out: TextIO) -> bool:
+    """Prints how each golden check went; returns whether all passed."""
+    from kit.runtime.self_test import self_test
+
+    results = self_test(classifier)
+    for result in results:
+        pixels = "same pixels" if result.same_pixels else "OTHER PIXELS"
+        out.write(
+            f"pattern {result.pattern}: {pixels}, largest score difference "
+            f"{result.difference:.4f} (allowed {result.tolerance:g}): "
+            f"{'passed' if result.passed else 'FAILED'}\n"
+        )
+    passed = all(result.passed for result in results)
+    out.write(f"self-test {'passed' if passed else 'FAILED'}\n")
+    return passed
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kit-label",
+        description="Label images with a .tflite model.",
+        epilog="Exit status: 0, 1 when anything failed, 2 for a mistake on the command line.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a .tflite image classifier")
+    add("images", metavar="IMAGE", nargs="*", help="files, folders, or - for paths on stdin")
+    add("--top-k", type=int, default=3, help="answers for each image (3)")
+    add("--score-threshold", type=float, help="leave out answers below (the model's own, else 0)")
+    add("--format", choices=FORMATS, default="text", help="what to print (text)")
+    add("--allow", action="append", default=[], metavar="LABEL", help="answer only these labels")
+    add("--deny", action="append", default=[], metavar="LABEL", help="never answer these labels")
+    add("--num-threads", type=int, help="cores to use (all, at most 4)")
+    add("--self-test", action="store_true", help="check that this device computes as the maker's")
+    foreign = parser.add_argument_group("for models that carry no labels or normalisation")
+    foreign.add_argument("--labels", metavar="FILE", help="a label a line")
+    foreign.add_argument("--mean", type=_numbers, help="one number, or three with commas")
+    foreign.add_argument("--std", type=_numbers, help="one number, or three with commas")
+    foreign.add_argument("--resize", choices=RESIZE_METHODS, help="(bilinear)")
+    add("--version", action="version", version=f"kit-label {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.images and not options.self_test:
+        parser.error("expected images to label, or --self-test")
+    try:
+        classifier = Classifier.open(
+            options.model,
+            num_threads=options.num_threads,
+            top_k=options.top_k,
+            score_threshold=options.score_threshold,
+            category_allowlist=options.allow,
+            category_denylist=options.deny,
+            labels=read_labels(options.labels) if options.labels else None,
+            mean=options.mean,
+            std=options.std,
+            resize=options.resize,
+        )
+        with classifier:
+            passed = run_self_test(classifier, sys.stdout) if options.self_test else True
+            if options.images:
+                passed &= label_images(
+                    classifier, options.images, options.format, sys.stdout, sys.stderr
+                )
+    except (KitError, ValueError) as error:
+        if os.environ.get("KIT_DEBUG") == "1":
+            raise
+        print(f"kit-label: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as head, went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0 if passed else 1
+
+
+def console() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""What travels inside a model file: PreprocessSpec and ModelCard, to JSON and back.
+
+Standard library only, so that every other part, and any device, can read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import NoneType
+from typing import Any
+
+from kit.errors import SpecError
+
+SCHEMA_VERSION = 1
+"""Of kit.json and run.json. A reader refuses a newer one and says that the kit needs an update."""
+
+FITS = ("stretch", "crop", "pad")
+RESIZE_METHODS = ("bilinear", "antialias")
+QUANTIZATION_MODES = ("float32", "float16", "dynamic", "int8", "int16x8")
+
+
+@dataclass(frozen=True)
+class QuantizationParameters:
+    """How a tensor's integers stand for real values: `real = (integer - zero_point) * scale`."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """From decoded RGB pixels to the model's input; docs/preprocessing.md has the arithmetic.
+
+    Channel order is RGB and a photograph's orientation tag is applied, always.
+
+    Attributes:
+        input_resolution: side of the square input, in pixels.
+        fit: `stretch` to the square, `crop` the centre square, or `pad` with black.
+        resize: `bilinear` (half-pixel centres, no antialiasing) or `antialias` (triangle filter).
+        mean: one value for each channel, subtracted from pixels of 0 to 255; None with std for a
+            model that takes pixels as they are.
+        std: one value for each channel, which then divides; see mean.
+    """
+
+    input_resolution: int
+    fit: str = "stretch"
+    resize: str = "bilinear"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.input_resolution <= 4096:
+            raise SpecError(
+                f"expected an input_resolution of 1 to 4096, got {self.input_resolution}"
+            )
+        for name, value, valid in (
+            ("fit", self.fit, FITS),
+            ("resize", self.resize, RESIZE_METHODS),
+        ):
+            if value not in valid:
+                raise SpecError(f"expected {name} to be one of {', '.join(valid)}, got {value!r}")
+        if (self.mean is None) != (self.std is None):
+            raise SpecError("expected mean and std together, got one of them")
+        if self.std is not None and any(value == 0 for value in self.std):
+            raise SpecError("expected a std without zeros: pixels are divided by it")
+
+    def is_grey(self) -> bool:
+        """Whether all three channels are treated alike."""
+        if self.mean is None or self.std is None:
+            return True
+        return len({*zip(self.mean, self.std, strict=True)}) == 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "channel_order": "RGB", "orientation": "applied"}
+
+    @classmethod
+    def from_json(cls, data: object) -> PreprocessSpec:
+        """Raises SpecError where a field is missing or of a wrong type."""
+        fields = _Fields("preprocess", data)
+        for name, only in (("channel_order", "RGB"), ("orientation", "applied")):
+            if fields.get(name, str, only) != only:
+                raise SpecError(f"expected preprocess.{name} {only!r}: this kit knows no other")
+        return cls(
+            input_resolution=fields.get("input_resolution", int),
+            fit=fields.get("fit", str),
+            resize=fields.get("resize", str),
+            mean=_triple("preprocess.mean", fields.get("mean", (list, NoneType))),
+            std=_triple("preprocess.std", fields.get("std", (list, NoneType))),
+        )
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """One drawn input whose scores are known; `kit-label --self-test` repeats it on the device.
+
+    Attributes:
+        pattern: which of the drawn patterns (kit.runtime.self_test).
+        digest: SHA-256 of its pixels at the input resolution, uint8 `[height, width, 3]`.
+        scores: what the file answered when it was made.
+        tolerance: largest difference of a score that another processor may show.
+    """
+
+    pattern: int
+    digest: str
+    scores: tuple[float, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that is known of a packaged model. The input resolution stands in `preprocess` alone.
+
+    Attributes:
+        backbone: name in kit.training.backbones, or a free description of another network.
+        alpha: width multiplier; None where the network has none.
+        weights: what training started from.
+        quantization: one of QUANTIZATION_MODES.
+        preprocess: what turns a photograph into the input.
+        labels: one for each score, in the order of the output.
+        minimum_runtime: first TensorFlow Lite version that has all operators of the file.
+        golden: inputs with known scores.
+        temperature: what the logits were divided by (calibration of scores); None: not calibrated.
+        score_threshold: below it an answer is better not given; None: not chosen.
+        dataset: fingerprint, counts and how it was split.
+        metrics: measured on the file itself, each with its N and interval.
+        intended_use: for whom and what; and for what not.
+        versions: of the packages that made it.
+        created: UTC, ISO 8601.
+    """
+
+    backbone: str
+    alpha: float | None
+    weights: str
+    quantization: str
+    preprocess: PreprocessSpec
+    labels: tuple[str, ...]
+    minimum_runtime: str = ""
+    golden: tuple[GoldenCheck, ...] = ()
+    temperature: float | None = None
+    score_threshold: float | None = None
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    intended_use: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+
+    def __post_init__(self) -> None:
+        if self.quantization not in QUANTIZATION_MODES:
+            raise SpecError(
+                f"expected quantization to be one of {', '.join(QUANTIZATION_MODES)}, "
+                f"got {self.quantization!r}"
+            )
+        check_labels(self.labels)
+        for check in self.golden:
+            if len(check.scores) != len(self.labels):
+                raise SpecError(
+                    f"expected {len(self.labels)} golden scores, one for each label, "
+                    f"got {len(check.scores)}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        data = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        data["preprocess"] = self.preprocess.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: object) -> ModelCard:
+        """Raises SpecError where a field is missing, of a wrong type, or of a newer schema."""
+        fields = _Fields("card", data)
+        check_schema_version("kit.json", fields.get("schema_version", int))
+        return cls(
+            backbone=fields.get("backbone", str),
+            alpha=fields.number("alpha"),
+            weights=fields.get("weights", str),
+            quantization=fields.get("quantization", str),
+            preprocess=PreprocessSpec.from_json(fields.get("preprocess", dict)),
+            labels=fields.texts("labels"),
+            minimum_runtime=fields.get("minimum_runtime", str, ""),
+            golden=tuple(_golden(item) for item in fields.get("golden", list, [])),
+            temperature=fields.number("temperature"),
+            score_threshold=fields.number("score_threshold"),
+            dataset=fields.get("dataset", dict, {}),
+            metrics=fields.get("metrics", dict, {}),
+            intended_use=fields.get("intended_use", str, ""),
+            versions=fields.get("versions", dict, {}),
+            created=fields.get("created", str, ""),
+        )
+
+
+def check_labels(labels: tuple[str, ...]) -> None:
+    """Raises SpecError unless there are labels, each one line of text.
+
+    Equal labels are let through: ImageNet's list has two "crane".
+    """
+    if not labels:
+        raise SpecError("expected at least one label, got none")
+    for label in labels:
+        if not label or "\n" in label or "\r" in label:
+            raise SpecError(f"expected every label to be one line of text, got {label!r}")
+
+
+def check_schema_version(name: str, version: int) -> None:
+    """Raises SpecError for a file that a newer kit wrote."""
+    if version > SCHEMA_VERSION:
+        raise SpecError(
+            f"expected {name} of schema version {SCHEMA_VERSION} or older, got {version}: "
+            "update mobilenet-kit"
+        )
+
+
+def load_json(text: str | bytes, name: str) -> Any:
+    """Parses JSON; raises SpecError with the name of the file where it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"expected JSON in {name}, got something else: {error}") from error
+
+
+class _Fields:
+    """Typed access to a JSON object, so that each wrong field has one clear message."""
+
+    def __init__(self, where: str, data: object) -> None:
+        if not isinstance(data, dict):
+            raise SpecError(f"expected {where} to be a JSON object, got {type(data).__name__}")
+        self._where, self._data = where, data
+
+    def get(self, name: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+        value = self._data.get(name, default)
+        if value is ...:
+            raise SpecError(f"expected the field {self._where}.{name}, it is missing")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        # bool is a kind of int in Python, not in JSON.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join("null" if k is NoneType else k.__name__ for k in kinds)
+            raise SpecError(
+                f"expected {self._where}.{name} to be {names}, got {type(value).__name__}"
+            )
+        return value
+
+    def number(self, name: str) -> float | None:
+        value = self.get(name, (int, float, NoneType), None)
+        return None if value is None else float(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self.get(name, list)
+        if not all(isinstance(value, str) for value in values):
+            raise SpecError(f"expected {self._where}.{name} to be a list of text")
+        return tuple(values)
+
+
+def _numbers(where: str, values: list[Any]) -> tuple[float, ...]:
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        raise SpecError(f"expected {where} to be a list of numbers, got {values!r:.80}")
+    return tuple(float(value) for value in values)
+
+
+def _triple(where: str, values: list[Any] | None) -> tuple[float, float, float] | None:
+    if values is None:
+        return None
+    numbers = _numbers(where, values)
+    if len(numbers) != 3:
+        raise SpecError(f"expected {where} to have 3 numbers, got {len(numbers)}")
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def _golden(data: object) -> GoldenCheck:
+    fields = _Fields("card.golden", data)
+    return GoldenCheck(
+        pattern=fields.get("pattern", int),
+        digest=fields.get("digest", str),
+        scores=_numbers("card.golden.scores", fields.get("scores", list)),
+        tolerance=float(fields.get("tolerance", (int, float))),
+    )

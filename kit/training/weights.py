@@ -1,0 +1,153 @@
+"""Pretrained weights: a folder first, then Keras' download; never a silent substitute."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.errors import WeightsError
+from kit.training.backbones import BackboneChoice, build
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER_VARIABLE = "KIT_WEIGHTS_DIR"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a backbone starts from.
+
+    Attributes:
+        description: for people and for the card.
+        digest: SHA-256 of the file, or of the seed for random values.
+        path: the file; None for random values.
+        seed: of random values.
+    """
+
+    description: str
+    digest: str
+    path: Path | None
+    seed: int = 0
+
+
+def find_weights(choice: BackboneChoice, weights: str, seed: int = 0) -> Weights:
+    """Finds what `--weights` asks for.
+
+    Args:
+        choice: the backbone.
+        weights: `imagenet`, `none`, or the path of an h5 file without the top.
+        seed: for `none`.
+
+    Raises:
+        WeightsError: the file is not to be had; the message names it, its address, and the folder
+            to put it in.
+    """
+    if weights == "none":
+        return Weights(
+            "random values", hashlib.sha256(f"random {seed}".encode()).hexdigest(), None, seed
+        )
+    if weights != "imagenet":
+        path = Path(weights)
+        if not path.is_file():
+            raise WeightsError(
+                f"expected --weights imagenet, none or an h5 file, got {weights}: no such file"
+            )
+        return _described(path, path.name)
+    found = _in_folder(choice)
+    if found is None:
+        found = _download(choice)
+    origin = f"ImageNet ({found.name})"
+    if choice.pretrained_resolution != choice.input_resolution:
+        origin += f", trained at {choice.pretrained_resolution} pixels"
+    return _described(found, origin)
+
+
+def pull_weights(
+    choices: Iterable[BackboneChoice], folder: str | os.PathLike[str]
+) -> dict[str, str]:
+    """Puts weights into a folder for places without a network.
+
+    Returns:
+        For each file's name, `there` or `fetched`.
+
+    Raises:
+        WeightsError: one cannot be fetched; those before it stay.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {}
+    for choice in choices:
+        present = [name for name in choice.weights_names if (folder / name).is_file()]
+        if present:
+            done[present[0]] = "there"
+            continue
+        name = choice.weights_names[0]
+        partial = folder / f".{name}.partial"
+        try:
+            shutil.copyfile(_download(choice), partial)
+            partial.replace(folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
+        done[name] = "fetched"
+    return done
+
+
+def load_backbone(choice: BackboneChoice, weights: Weights) -> keras.Model:
+    """Builds the network with these weights.
+
+    Raises WeightsError where they do not fit the network.
+    """
+    if weights.path is None:
+        import keras
+
+        keras.utils.set_random_seed(weights.seed)
+        return build(choice, None)
+    try:
+        return build(choice, str(weights.path))
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()
+        width = "" if choice.alpha is None else f" at alpha {choice.alpha}"
+        raise WeightsError(
+            f"{weights.path}: expected weights of {choice.name}{width} without the top: "
+            f"{reason[0] if reason else type(error).__name__}"
+        ) from error
+
+
+def _in_folder(choice: BackboneChoice) -> Path | None:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise WeightsError(f"expected {FOLDER_VARIABLE} to name a folder, got {folder}")
+    paths = (Path(folder, name) for name in choice.weights_names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _download(choice: BackboneChoice) -> Path:
+    """Through Keras' own cache in ~/.keras/models."""
+    address = choice.weights_address
+    try:
+        import keras
+
+        return Path(keras.utils.get_file(origin=address, cache_subdir="models"))
+    except Exception as error:  # Keras raises what its downloader raises
+        reason = str(error).rsplit("--", 1)[-1].strip() or type(error).__name__
+        raise WeightsError(
+            f"expected ImageNet weights, could not download {address} ({reason}): fetch "
+            f"that file elsewhere, put it into a folder and set {FOLDER_VARIABLE} to the folder, or use --weights none"
+        ) from error
+
+
+def _described(path: Path, description: str) -> Weights:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: expected a readable file: {error.strerror}") from error
+    return Weights(description, digest, path)
