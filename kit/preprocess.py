@@ -154,7 +154,7 @@ def input_table(
         return np.asarray(levels - 128 if dtype == "int8" else levels, dtype)
     normalised = (levels - np.array(spec.mean)) / np.array(spec.std)
     if quantization is None:
-        return normalised.astype(dtype)
+        return np.asarray(normalised, dtype)
     return quantize(normalised, quantization, dtype)
 
 

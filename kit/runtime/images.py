@@ -94,11 +94,11 @@ def _to_rgb(image: Image) -> Pixels:
     if image.mode.startswith(("I", "F")):
         image = _stretch_range(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        from PIL import Image as pillow
+        from PIL.Image import alpha_composite, new
 
         layer = image.convert("RGBA")
-        white = pillow.new("RGBA", layer.size, "white")
-        image = pillow.alpha_composite(white, layer)
+        white = new("RGBA", layer.size, "white")
+        image = alpha_composite(white, layer)
     if image.mode != "RGB":
         image = image.convert("RGB")
     if orientation in _UPRIGHT:
@@ -118,13 +118,13 @@ def _orientation(image: Image) -> int | None:
 
 def _stretch_range(image: Image) -> Image:
     """16 and 32 bit grey to 8 bit, lowest value black, highest white: Pillow would clip at 255."""
-    from PIL import Image as pillow
+    from PIL.Image import fromarray
 
     values = np.asarray(image).astype(np.float64)
     low, high = float(values.min()), float(values.max())
     span = high - low or 1.0
     levels = np.floor((values - low) * (255 / span) + 0.5)
-    return pillow.fromarray(levels.astype(np.uint8))
+    return fromarray(levels.astype(np.uint8))
 
 
 def _kind(source: Any) -> str:

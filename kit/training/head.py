@@ -16,6 +16,8 @@ from kit.reporting import Reporter, Silent
 if TYPE_CHECKING:
     import keras
 
+_LEAST_GAIN = 1e-3  # of validation cross-entropy; less is not worth another ten epochs
+
 Vectors = npt.NDArray[np.float32]
 Truth = npt.NDArray[np.int64]
 
@@ -29,7 +31,7 @@ class HeadSettings:
         learning_rate: of Adam.
         batch_size: images a step.
         l2: weight decay of the layer's kernel, on the sum of squares.
-        patience: epochs without a better validation cross-entropy before it ends.
+        patience: epochs without a clearly better validation cross-entropy before it ends.
         class_weights: whether rare classes count more, so that all classes weigh the same.
         seed: of the initial weights and of the order of images.
     """
@@ -123,17 +125,14 @@ def train_head(
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
             )
 
-    callbacks: list[Any] = [
-        Lines(),
-        keras.callbacks.EarlyStopping(
-            "val_cross_entropy",
-            patience=settings.patience,
-            mode="min",
-            restore_best_weights=True,
-            start_from_epoch=0,
-        ),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    stopping = keras.callbacks.EarlyStopping(
+        "val_cross_entropy",
+        min_delta=_LEAST_GAIN,
+        patience=settings.patience,
+        mode="min",
+        restore_best_weights=True,
+    )
+    callbacks: list[Any] = [Lines(), stopping, keras.callbacks.TerminateOnNaN()]
     if logs is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(logs), write_graph=False))
     head.fit(
@@ -150,7 +149,7 @@ def train_head(
             "expected training to converge, the cross-entropy is no number: "
             f"use a lower --learning-rate than {settings.learning_rate}"
         )
-    best = min(range(len(history)), key=lambda i: history[i]["validation_cross_entropy"])
+    best = stopping.best_epoch
     shown.say(f"kept the weights of epoch {best + 1}")
     return head, history
 

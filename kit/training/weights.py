@@ -140,7 +140,8 @@ def _download(choice: BackboneChoice) -> Path:
         reason = str(error).rsplit("--", 1)[-1].strip() or type(error).__name__
         raise WeightsError(
             f"expected ImageNet weights, could not download {address} ({reason}): fetch "
-            f"that file elsewhere, put it into a folder and set {FOLDER_VARIABLE} to the folder, or use --weights none"
+            f"that file elsewhere, put it into a folder and set {FOLDER_VARIABLE} to it, or use "
+            "--weights none"
         ) from error
 
 
