@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.tflite import convert_model
-from kit.data import PARTS, Dataset, SplitSettings, scan_images, split_dataset
+from kit.data import PARTS, Dataset, LabelledImage, SplitSettings, scan_images, split_dataset
 from kit.data.split import check_split, group_warnings
-from kit.errors import AccuracyError, SpecError, TrainingError
+from kit.errors import AccuracyError, ImageError, SpecError, TrainingError
 from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
 from kit.export import Exported, export_modes, now, package_versions
@@ -34,8 +34,10 @@ from kit.spec import (
 )
 from kit.training.backbones import choose
 from kit.training.bottlenecks import extract_bottlenecks
-from kit.training.head import HeadSettings, train_head
+from kit.training.fitting import FitSettings
+from kit.training.head import train_head
 from kit.training.weights import Weights, find_weights, load_backbone
+from kit.training.whole import train_whole
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +90,7 @@ class TrainSettings:
         fit: how photographs are made square.
         resize: the filter.
         split: shares, seed and groups.
-        head: how the head is trained.
+        fitting: how the head (with random weights: the whole network) is trained.
         representative_images: that quantisation looks at, from the train part.
         gates: what the files must reach.
         intended_use: a sentence for the card.
@@ -102,7 +104,7 @@ class TrainSettings:
     fit: str = "stretch"
     resize: str = "bilinear"
     split: SplitSettings = field(default_factory=SplitSettings)
-    head: HeadSettings = field(default_factory=HeadSettings)
+    fitting: FitSettings = field(default_factory=FitSettings)
     representative_images: int = 100
     gates: Gates = field(default_factory=Gates)
     intended_use: str = ""
@@ -179,21 +181,25 @@ def train(
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
-    weights = find_weights(choice, settings.weights, settings.head.seed)
+    weights = find_weights(choice, settings.weights, settings.fitting.seed)
     reporter.say(
         f"{choice.name}{'' if choice.alpha is None else f' alpha {choice.alpha:g}'} at "
         f"{choice.input_resolution} pixels, from {weights.description}"
     )
     backbone = load_backbone(choice, weights)
-    vectors, unreadable = extract_bottlenecks(
-        dataset,
-        choice,
-        weights,
-        spec,
-        lambda: convert_model(backbone, "float32", spec),
-        cache=cache,
-        reporter=reporter,
-    )
+    features: Mapping[str, Any]
+    if weights.path is None:
+        features, unreadable = _read_all(dataset, spec, reporter)
+    else:
+        features, unreadable = extract_bottlenecks(
+            dataset,
+            choice,
+            weights,
+            spec,
+            lambda: convert_model(backbone, "float32", spec),
+            cache=cache,
+            reporter=reporter,
+        )
     dataset = dataset.without(unreadable)
     for path, reason in dataset.left_out:
         reporter.warn(f"left out {path}: {reason}")
@@ -201,16 +207,31 @@ def train(
     check_split(dataset, split, settings.split)
     parts = {part: [path for path in split if split[path] == part] for part in PARTS}
     reporter.say(_counts(dataset, split))
+    fit_on = _examples(dataset, parts["train"], features)
+    select_on = _examples(dataset, parts["validation"], features)
+    classes = len(dataset.labels)
     with folder_beside(output, force) as run:
-        head, history = train_head(
-            _examples(dataset, parts["train"], vectors),
-            _examples(dataset, parts["validation"], vectors),
-            dataset.labels,
-            settings.head,
-            logs=run / "logs",
-            reporter=reporter,
-        )
-        model = _joined(backbone, head)
+        if weights.path is None:
+            model, history = train_whole(
+                backbone,
+                fit_on,
+                select_on,
+                classes,
+                spec,
+                settings.fitting,
+                logs=run / "logs",
+                reporter=reporter,
+            )
+        else:
+            head, history = train_head(
+                fit_on,
+                select_on,
+                classes,
+                settings.fitting,
+                logs=run / "logs",
+                reporter=reporter,
+            )
+            model = _joined(backbone, head)
         model.save(run / MODEL_NAME)
         representative = representative_paths(
             dataset, parts["train"], settings.representative_images, settings.split.seed
@@ -346,6 +367,33 @@ def summary(exported: Exported, remark: str = "") -> str:
         f"{exported.agreement.top_1:.4f}, largest score difference "
         f"{exported.agreement.largest_difference:.4f}"
     )
+
+
+def _read_all(
+    dataset: Dataset, spec: PreprocessSpec, reporter: Reporter
+) -> tuple[dict[str, Pixels], dict[str, str]]:
+    """Pixels of every image by digest, all in memory; the reason for each unreadable one by path.
+
+    Training from random values needs them every epoch, and there are no bottlenecks to keep.
+    """
+
+    def work(image: LabelledImage) -> Pixels | str:
+        try:
+            pixels = read_image(dataset.root / image.path, spec.input_resolution)
+        except ImageError as error:
+            return str(error)
+        return fit_pixels(pixels, spec)
+
+    pixels: dict[str, Pixels] = {}
+    unreadable: dict[str, str] = {}
+    results = ordered_map(work, dataset.images, default_threads())
+    tracked = reporter.track(results, len(dataset.images), "reading")
+    for image, result in zip(dataset.images, tracked, strict=True):
+        if isinstance(result, str):
+            unreadable[image.path] = result
+        else:
+            pixels[image.digest] = result
+    return pixels, unreadable
 
 
 def _examples(dataset: Dataset, paths: Sequence[str], vectors: Mapping[str, Any]) -> Any:

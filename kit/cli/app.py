@@ -135,7 +135,7 @@ def train(
     from kit.data import SplitSettings
     from kit.retrain import Gates, TrainSettings
     from kit.retrain import train as run_training
-    from kit.training.head import HeadSettings
+    from kit.training.fitting import FitSettings
 
     if epochs is not None and samples_per_image is not None:
         raise ValueError("expected --epochs or --samples-per-image, got both")
@@ -151,8 +151,8 @@ def train(
         resize=resize.value,
         split=SplitSettings(validation, test, seed, group_regex),
         # An epoch shows each image once, so samples per image are epochs.
-        head=HeadSettings(
-            epochs=_first(epochs, samples_per_image, HeadSettings.epochs),
+        fitting=FitSettings(
+            epochs=_first(epochs, samples_per_image, FitSettings.epochs),
             learning_rate=learning_rate,
             batch_size=batch_size,
             class_weights=class_weights,

@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from kit.errors import TrainingError
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter
+from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_layer, seed_everything
 
 if TYPE_CHECKING:
     import keras
-
-_LEAST_GAIN = 1e-3  # of validation cross-entropy; less is not worth another ten epochs
-
-Vectors = npt.NDArray[np.float32]
-Truth = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """How the head is trained.
-
-    Attributes:
-        epochs: passes over the training images, at most.
-        learning_rate: of Adam.
-        batch_size: images a step.
-        l2: weight decay of the layer's kernel, on the sum of squares.
-        patience: epochs without a clearly better validation cross-entropy before it ends.
-        class_weights: whether rare classes count more, so that all classes weigh the same.
-        seed: of the initial weights and of the order of images.
-    """
-
-    epochs: int = 75
-    learning_rate: float = 0.003
-    batch_size: int = 64
-    l2: float = 1e-4
-    patience: int = 10
-    class_weights: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < 100 or self.l2 < 0:
-            raise ValueError(
-                "expected a learning_rate above 0 and an l2 of at least 0, "
-                f"got {self.learning_rate} and {self.l2}"
-            )
 
 
 def train_head(
     train: tuple[Vectors, Truth],
     validation: tuple[Vectors, Truth],
-    labels: tuple[str, ...],
-    settings: HeadSettings,
+    classes: int,
+    settings: FitSettings,
     *,
     logs: Path | None = None,
     reporter: Reporter | None = None,
@@ -71,96 +28,23 @@ def train_head(
     Args:
         train: bottlenecks, float32 `[images, feature_width]`, and label indices, int64 `[images]`.
         validation: likewise.
-        labels: names, for their count.
-        settings: see HeadSettings.
+        classes: how many labels there are.
+        settings: see FitSettings.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
 
     Returns:
-        A model from bottleneck to scores, and for each epoch train accuracy, cross-entropy,
-        validation accuracy and validation cross-entropy.
+        A model from bottleneck to scores, and the epochs' figures (see kit.training.fitting.fit).
 
     Raises:
         TrainingError: the cross-entropy is no number any more.
     """
     import keras
-    import tensorflow as tf
 
-    shown = reporter or Silent()
-    keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
-    head = keras.Sequential(
-        [
-            keras.Input((train[0].shape[1],)),
-            keras.layers.Dense(
-                len(labels),
-                activation="softmax",
-                kernel_regularizer=keras.regularizers.L2(settings.l2) if settings.l2 else None,
-                name="scores",
-            ),
-        ],
-        name="head",
+    seed_everything(settings.seed)
+    width = train[0].shape[1]
+    head = keras.Sequential([keras.Input((width,)), scores_layer(classes, settings)], name="head")
+    history = fit(
+        head, train, validation, train[1], classes, settings, logs=logs, reporter=reporter
     )
-    head.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy", _cross_entropy()],
-    )
-    history: list[dict[str, float]] = []
-
-    class Lines(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-            values = logs or {}
-            record = {
-                "accuracy": float(values["accuracy"]),
-                "cross_entropy": float(values["cross_entropy"]),
-                "validation_accuracy": float(values["val_accuracy"]),
-                "validation_cross_entropy": float(values["val_cross_entropy"]),
-            }
-            history.append(record)
-            shown.say(
-                f"epoch {epoch + 1:3d}: train accuracy {record['accuracy']:.4f}, "
-                f"cross-entropy {record['cross_entropy']:.4f}, "
-                f"validation accuracy {record['validation_accuracy']:.4f}, "
-                f"cross-entropy {record['validation_cross_entropy']:.4f}"
-            )
-
-    stopping = keras.callbacks.EarlyStopping(
-        "val_cross_entropy",
-        min_delta=_LEAST_GAIN,
-        patience=settings.patience,
-        mode="min",
-        restore_best_weights=True,
-    )
-    callbacks: list[Any] = [Lines(), stopping, keras.callbacks.TerminateOnNaN()]
-    if logs is not None:
-        callbacks.append(keras.callbacks.TensorBoard(str(logs), write_graph=False))
-    head.fit(
-        *train,
-        validation_data=validation,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        class_weight=_class_weights(train[1], len(labels)) if settings.class_weights else None,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    if not history or not np.isfinite(history[-1]["cross_entropy"]):
-        raise TrainingError(
-            "expected training to converge, the cross-entropy is no number: "
-            f"use a lower --learning-rate than {settings.learning_rate}"
-        )
-    best = stopping.best_epoch
-    shown.say(f"kept the weights of epoch {best + 1}")
     return head, history
-
-
-def _cross_entropy() -> Any:
-    import keras
-
-    return keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")
-
-
-def _class_weights(truth: Truth, classes: int) -> dict[int, float]:
-    """Inverse frequency, with a mean of 1 over the images."""
-    counts = np.bincount(truth, minlength=classes)
-    return {label: len(truth) / (classes * int(count)) for label, count in enumerate(counts)}

@@ -1,0 +1,38 @@
+# make demo   the whole path on drawn images
+# make test   everyday checks; CI=true adds the slow ones
+# Both create .venv and install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
+
+.PHONY: demo test lint benchmark clean
+
+demo: $(VENV)/train
+	$(BIN)/kit demo --output kit-demo --force
+
+test: lint
+	$(BIN)/python -m pytest $(MARKERS)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(VENV)/train
+	for script in benchmarks/*_speed.py benchmarks/startup.py benchmarks/accuracy.py; do \
+		$(BIN)/python $$script || exit 1; done
+
+$(VENV)/train: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[train]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/train
+	$(BIN)/python -m pip install --editable '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) kit-demo
