@@ -31,7 +31,7 @@ GOLDEN_TOLERANCE = {
     "float32": 0.001,
     "float16": 0.02,
     "dynamic": 0.05,
-    "int8": 0.03,
+    "int8": 0.05,
     "int16x8": 0.01,
 }
 """Largest difference of a score that a golden check lets pass, by quantisation.

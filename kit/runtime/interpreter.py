@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,31 +20,32 @@ OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")
 
 
 def _interpreter_class() -> Callable[..., Any]:
-    """tflite_runtime's Interpreter where it can work, else ai_edge_litert's.
+    """ai_edge_litert's Interpreter, else tflite_runtime's.
+
+    Where both are installed the newer one is taken: on x86 it runs int8 models ten times faster,
+    and tflite_runtime fails in a process that has loaded TensorFlow.
 
     Raises MissingDependencyError with the line that installs one.
     """
-    numpy_is_old = int(np.__version__.split(".")[0]) < 2
-    # tflite-runtime 2.14.0 imports beside numpy 2, then crashes when an Interpreter is built; in a
-    # process that has loaded TensorFlow its symbols are mixed up with TensorFlow's, and it fails.
-    if numpy_is_old and "tensorflow" not in sys.modules:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-
-            return Interpreter  # type: ignore[no-any-return]
-        except ImportError:
-            pass
     try:
         from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter  # type: ignore[no-any-return]
+    except ImportError:
+        pass
+    try:
+        from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
-        remedy = (
-            "pip install ai-edge-litert"
-            if numpy_is_old
-            else "pip install ai-edge-litert, or for tflite-runtime: pip install 'numpy<2'"
-        )
         raise MissingDependencyError(
-            f"expected a TensorFlow Lite interpreter package, found none: {remedy}"
+            "expected a TensorFlow Lite interpreter, found none: pip install ai-edge-litert "
+            "(on 32-bit ARM: pip install tflite-runtime 'numpy<2')"
         ) from error
+    if int(np.__version__.split(".")[0]) >= 2:
+        # tflite-runtime 2.14.0 imports beside numpy 2, then crashes when an Interpreter is built.
+        raise MissingDependencyError(
+            f"expected numpy below 2 beside tflite-runtime, found {np.__version__}: "
+            "pip install 'numpy<2', or pip install ai-edge-litert"
+        )
     return Interpreter  # type: ignore[no-any-return]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,6 +31,8 @@ def ordered_map(
     release Python's lock, and no image waits in a queue between stages. An exception of `work`,
     or the reader's going away, cancels what has not started.
     """
+    from concurrent.futures import ThreadPoolExecutor  # one image alone needs none
+
     executor = ThreadPoolExecutor(num_threads, thread_name_prefix="kit")
     pending: deque[Future[Result]] = deque()
     try:
