@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +103,9 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
     Raises SpecError for an empty file. A line break at the end ends the last line.
     """
-    labels = tuple(line.strip() for line in text.lstrip("\ufeff").splitlines())
+    # Not splitlines(): it also breaks at characters that may stand within a label.
+    lines = re.split(r"\r\n|\r|\n", text.lstrip("\ufeff"))
+    labels = tuple(line.strip() for line in lines)
     while labels and not labels[-1]:
         labels = labels[:-1]
     check_labels(labels)
@@ -113,6 +117,12 @@ def _card_and_labels(
 ) -> tuple[ModelCard | None, tuple[str, ...] | None]:
     labels_name = metadata.labels_name if metadata and metadata.labels_name else LABELS_NAME
     listed = entries.get(labels_name)
+    if listed is None and metadata and metadata.labels_name:
+        # The archive's directory is at the very end, so this is what a truncated file lacks.
+        raise ModelFileError(
+            f"expected {labels_name} behind the model, as its metadata says, got a file without: "
+            "it is truncated, copy it again"
+        )
     try:
         labels = None if listed is None else parse_labels(listed.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -120,7 +130,8 @@ def _card_and_labels(
     if CARD_NAME not in entries:
         return None, labels
     card = ModelCard.from_json(load_json(entries[CARD_NAME], CARD_NAME))
-    if labels is not None and labels != card.labels:
+    # Spaces about a label are lost in labels.txt, the card has it as it is.
+    if labels is not None and labels != tuple(label.strip() for label in card.labels):
         raise ModelFileError(
             f"expected the same labels in {labels_name} and {CARD_NAME}, got {len(labels)} and "
             f"{len(card.labels)} that differ: package the model again"
@@ -141,6 +152,8 @@ def _read_entries(file: object) -> dict[str, bytes]:
                     f"expected at most {_ENTRY_LIMIT} appended files, got {len(infos)}"
                 )
             for info in infos:
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("it is neither stored nor deflated")
                 with archive.open(info) as entry:
                     # The size in the directory may lie, so the limit is on what is read.
                     content = entry.read(_ENTRY_LIMIT_BYTES + 1)
@@ -150,7 +163,14 @@ def _read_entries(file: object) -> dict[str, bytes]:
                         f"{info.file_size} bytes and at most {_ENTRY_LIMIT_BYTES}"
                     )
                 entries[info.filename] = content
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise ModelFileError(
             f"expected a sound zip archive behind the model, got a damaged one: {error}"
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from types import NoneType
 from typing import Any
 
@@ -197,7 +198,7 @@ def check_labels(labels: tuple[str, ...]) -> None:
     if not labels:
         raise SpecError("expected at least one label, got none")
     for label in labels:
-        if not label or "\n" in label or "\r" in label:
+        if not label.strip() or "\n" in label or "\r" in label:
             raise SpecError(f"expected every label to be one line of text, got {label!r}")
 
 
@@ -241,7 +242,7 @@ class _Fields:
 
     def number(self, name: str) -> float | None:
         value = self.get(name, (int, float, NoneType), None)
-        return None if value is None else float(value)
+        return None if value is None else _numbers(f"{self._where}.{name}", [value])[0]
 
     def texts(self, name: str) -> tuple[str, ...]:
         values = self.get(name, list)
@@ -253,7 +254,13 @@ class _Fields:
 def _numbers(where: str, values: list[Any]) -> tuple[float, ...]:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         raise SpecError(f"expected {where} to be a list of numbers, got {values!r:.80}")
-    return tuple(float(value) for value in values)
+    try:
+        numbers = tuple(float(value) for value in values)
+    except OverflowError:  # an integer of hundreds of digits
+        numbers = (float("inf"),)
+    if not all(isfinite(number) for number in numbers):
+        raise SpecError(f"expected finite numbers in {where}, got {values!r:.80}")
+    return numbers
 
 
 def _triple(where: str, values: list[Any] | None) -> tuple[float, float, float] | None:
@@ -271,5 +278,5 @@ def _golden(data: object) -> GoldenCheck:
         pattern=fields.get("pattern", int),
         digest=fields.get("digest", str),
         scores=_numbers("card.golden.scores", fields.get("scores", list)),
-        tolerance=float(fields.get("tolerance", (int, float))),
+        tolerance=_numbers("card.golden.tolerance", [fields.get("tolerance", (int, float))])[0],
     )

@@ -163,8 +163,9 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Frees the interpreters."""
-        del self._runner
+        """Frees the interpreters; a second time changes nothing."""
+        if hasattr(self, "_runner"):
+            del self._runner
         self._local = threading.local()
 
     def scores(self, image: Any) -> npt.NDArray[np.float32]:
@@ -270,6 +271,11 @@ def _preprocess(
     if mean is None and std is None and file.metadata is not None and runner.input.dtype != "uint8":
         # A uint8 input takes pixels as they are, as in MediaPipe: its scale does the rest.
         mean, std = file.metadata.mean or None, file.metadata.std or None
+        if any(values is not None and len(values) not in (1, 3) for values in (mean, std)):
+            raise ModelFileError(
+                "expected a mean and a std for all channels or three in its metadata, "
+                f"got {len(mean or ())} and {len(std or ())}"
+            )
     if (mean is None) != (std is None):
         raise ModelFileError("expected mean and std together, got one of them")
     if mean is None and runner.input.dtype == "float32":

@@ -52,10 +52,10 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
         return _from_array(source)
     from PIL import Image, UnidentifiedImageError
 
-    if isinstance(source, Image.Image):
-        return _to_rgb(source)
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(source, Image.Image):
+            return _to_rgb(source)
         with Image.open(file) as image:
             if input_resolution is not None:
                 image.draft(None, (2 * input_resolution, 2 * input_resolution))
@@ -90,6 +90,7 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
 
 
 def _to_rgb(image: Image) -> Pixels:
+    image.load()  # first: of a TIFF it applies the tag, and removes it
     orientation = _orientation(image)
     if image.mode.startswith(("I", "F")):
         image = _stretch_range(image)
@@ -121,7 +122,11 @@ def _stretch_range(image: Image) -> Image:
     from PIL.Image import fromarray
 
     values = np.asarray(image).astype(np.float64)
-    low, high = float(values.min()), float(values.max())
+    known = values[np.isfinite(values)]  # float files mark missing pixels with NaN
+    if not known.size:
+        raise ValueError("it has no finite pixel")
+    low, high = float(known.min()), float(known.max())
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     span = high - low or 1.0
     levels = np.floor((values - low) * (255 / span) + 0.5)
     return fromarray(levels.astype(np.uint8))

@@ -99,10 +99,10 @@ class Runner:
             with quiet_native:
                 self._interpreter = interpreter_class(num_threads=num_threads, **source)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise InferenceError(_explain(error)) from error
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ModelFileError(
                 "expected an image classifier with one input and one output, "
@@ -114,6 +114,11 @@ class Runner:
             raise ModelFileError(
                 "expected an image classifier, its input [1, side, side, 3] in RGB, "
                 f"got an input of {list(shape)}"
+            )
+        if any(length < 0 for length in inputs[0].get("shape_signature", ())[1:]):
+            raise ModelFileError(
+                "expected an input of a fixed size, got one that is left open: "
+                "convert the model again with its height and width"
             )
         if self.input.dtype not in INPUT_DTYPES or self.output.dtype not in OUTPUT_DTYPES:
             raise ModelFileError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -99,10 +100,18 @@ def label_images(
     classifier: Classifier, images: Sequence[str], style: str, out: TextIO, err: TextIO
 ) -> bool:
     """Labels files, folders or the paths on standard input; returns whether all went well."""
+    _allow_any_name(sys.stdin, "surrogateescape")
+    _allow_any_name(out, "backslashreplace")
     paths = image_paths(images, sys.stdin)
     if len(images) == 1 and os.path.isfile(images[0]):
         return write_results(_one(classifier, images[0]), style, out, err)
     return write_results(classifier.classify_files(paths), style, out, err)
+
+
+def _allow_any_name(stream: TextIO, errors: str) -> None:
+    """File names may be bytes that are no text; one of them must not end the batch."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)
 
 
 def _one(classifier: Classifier, image: str) -> Iterator[Classification | Failure]:

@@ -187,6 +187,8 @@ def extract_bottlenecks(
         first_with = {image.digest: image.path for image in reversed(dataset.images)}
         missing = {path: digest for digest, path in first_with.items() if digest not in vectors}
         unreadable: dict[str, str] = {}
+        if len(missing) < len(first_with):
+            reporter.say(f"{len(first_with) - len(missing)} bottlenecks are in the cache")
         if missing:
             content = _backbone_file(folder, make_backbone)
             results = _run_backbone(content, dataset.root, missing, spec, num_threads)
