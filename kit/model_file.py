@@ -103,9 +103,9 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
     Raises SpecError for an empty file. A line break at the end ends the last line.
     """
-    # Not splitlines(): it also breaks at characters that may stand within a label.
-    lines = re.split(r"\r\n|\r|\n", text.lstrip("\ufeff"))
-    labels = tuple(line.strip() for line in lines)
+    # Only what ends a line in a text file: a label may hold any other character, blanks too.
+    lines = text.removeprefix("\ufeff").split("\n")
+    labels = tuple(line.removesuffix("\r") for line in lines)
     while labels and not labels[-1]:
         labels = labels[:-1]
     check_labels(labels)

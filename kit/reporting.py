@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -30,3 +30,14 @@ class Silent:
 
     def track(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         return iter(items)
+
+
+_LISTED = 20
+
+
+def tell_left_out(left_out: Sequence[tuple[str, str]], reporter: Reporter) -> None:
+    """Warns of files that are not used, by path and reason: the first few, and how many more."""
+    for path, reason in left_out[:_LISTED]:
+        reporter.warn(f"left out {path}: {reason}")
+    if len(left_out) > _LISTED:
+        reporter.warn(f"left out {len(left_out) - _LISTED} more files")

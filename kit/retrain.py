@@ -21,7 +21,7 @@ from kit.evaluation.metrics import Evaluation
 from kit.export import Exported, export_modes, now, package_versions
 from kit.files import check_absent, folder_beside, write_beside
 from kit.preprocess import Pixels, fit_pixels
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, tell_left_out
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import (
@@ -201,8 +201,7 @@ def train(
             reporter=reporter,
         )
     dataset = dataset.without(unreadable)
-    for path, reason in dataset.left_out:
-        reporter.warn(f"left out {path}: {reason}")
+    tell_left_out(dataset.left_out, reporter)
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
     parts = {part: [path for path in split if split[path] == part] for part in PARTS}
@@ -365,7 +364,8 @@ def summary(exported: Exported, remark: str = "") -> str:
         f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB, accuracy "
         f"{exported.evaluation.accuracy}, same answer as float32 "
         f"{exported.agreement.top_1:.4f}, largest score difference "
-        f"{exported.agreement.largest_difference:.4f}"
+        f"{exported.agreement.largest_difference:.4f}; "
+        f"runs from TensorFlow Lite {exported.card.minimum_runtime}"
     )
 
 

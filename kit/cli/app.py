@@ -238,6 +238,7 @@ def evaluate(
     from kit.cli.text import evaluation_text
     from kit.evaluation import evaluate_model
     from kit.files import check_absent, write_beside
+    from kit.reporting import tell_left_out
     from kit.runtime import Classifier
     from kit.runtime.label import read_labels
 
@@ -257,8 +258,7 @@ def evaluate(
         )
     for line in result.warnings:
         reporter.warn(line)
-    for path, reason in result.left_out:
-        reporter.warn(f"left out {path}: {reason}")
+    tell_left_out(result.left_out, reporter)
     if misclassified is not None:
         write_beside(misclassified, result.evaluation.misclassified_csv().encode(), force)
     if format is Format.JSON:
