@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import zipfile
 import zlib
 from dataclasses import dataclass
