@@ -106,14 +106,15 @@ def _mean_shift(layer: Any, normalization: Any, mean_input: Array) -> Array:
 
     kernel = np.asarray(layer.kernel)
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-    factor = np.ones(kernel.shape[2] if depthwise else kernel.shape[3], np.float32)
+    channels = int(np.prod(kernel.shape[2:])) if depthwise else kernel.shape[3]
+    factor = np.ones(channels, np.float32)
     if normalization is not None:
         factor = 1 / np.sqrt(np.asarray(normalization.moving_variance) + normalization.epsilon)
         if normalization.scale:
             factor = factor * np.asarray(normalization.gamma)
-    factors = factor[:, None] if depthwise else factor
+    factors = factor.reshape(kernel.shape[2:]) if depthwise else factor
     folded = kernel * factors
-    error = _rounded(folded, (0, 1, 3) if depthwise else (0, 1, 2)) - folded
+    error = _rounded(folded, (0, 1) if depthwise else (0, 1, 2)) - folded
     convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
     shifted = convolve(
         mean_input,

@@ -55,7 +55,9 @@ def convert_model(
     try:
         with correcting, quiet_native:
             return bytes(_converter(model, mode, spec, representative_dataset).convert())
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the converter's own exception is not in TensorFlow's interface
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConversionError(
             f"expected a model that TensorFlow Lite can convert to {mode}: {reason}"

@@ -15,6 +15,7 @@ from converters.operators import minimum_runtime
 from converters.packaging import add_metadata, append_files
 from converters.tflite import convert_model
 from kit.data import Dataset
+from kit.errors import DataError
 from kit.evaluation.evaluate import score_images, truth_of
 from kit.evaluation.metrics import Agreement, Evaluation, Scores
 from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
@@ -101,9 +102,12 @@ def export_modes(
             this = replace(this, minimum_runtime=minimum_runtime(read_model_file(path).operators))
             with Classifier.open(path) as classifier:
                 golden = make_golden(classifier, GOLDEN_TOLERANCE[mode])
-                scores, _ = score_images(
+                scores, unreadable = score_images(
                     classifier, dataset, test_paths, reporter, f"scoring {mode}"
                 )
+            if unreadable:
+                name, reason = next(iter(unreadable.items()))
+                raise DataError(f"{dataset.root / name}: expected a test image: {reason}")
             float_scores = scores if float_scores is None else float_scores
             evaluation = Evaluation.of(scores, truth, card.labels, test_paths)
             agreement = Agreement.of(scores, float_scores)

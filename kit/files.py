@@ -35,11 +35,17 @@ def folder_beside(output: str | os.PathLike[str], force: bool) -> Iterator[Path]
         partial.chmod(0o777 & ~_umask())  # mkdtemp's is for the owner alone
         yield partial
         check_absent(path, force)
-        if path.exists():
+        if path.exists() or path.is_symlink():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
             path.rename(old / path.name)
-            partial.rename(path)
-            shutil.rmtree(old)
+            try:
+                partial.rename(path)
+            except BaseException:
+                (old / path.name).rename(path)
+                raise
+            finally:
+                if path.exists():
+                    shutil.rmtree(old)
         else:
             partial.rename(path)
     finally:

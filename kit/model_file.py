@@ -129,8 +129,7 @@ def _card_and_labels(
     if CARD_NAME not in entries:
         return None, labels
     card = ModelCard.from_json(load_json(entries[CARD_NAME], CARD_NAME))
-    # Spaces about a label are lost in labels.txt, the card has it as it is.
-    if labels is not None and labels != tuple(label.strip() for label in card.labels):
+    if labels is not None and labels != card.labels:
         raise ModelFileError(
             f"expected the same labels in {labels_name} and {CARD_NAME}, got {len(labels)} and "
             f"{len(card.labels)} that differ: package the model again"

@@ -15,7 +15,7 @@ import numpy as np
 from converters.tflite import convert_model
 from kit.data import PARTS, Dataset, LabelledImage, SplitSettings, scan_images, split_dataset
 from kit.data.split import check_split, group_warnings
-from kit.errors import AccuracyError, ImageError, SpecError, TrainingError
+from kit.errors import AccuracyError, DataError, ImageError, SpecError, TrainingError
 from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
 from kit.export import Exported, export_modes, now, package_versions
@@ -287,13 +287,11 @@ def convert_run(
     run = Path(run)
     record = read_run(run)
     card = ModelCard.from_json(record["card"])
-    dataset = scan_images(images or record["images"])
-    by_path = {image.path for image in dataset.images}
-    wanted = {*record["split"]}
-    if missing := sorted(wanted - by_path):
-        raise SpecError(
-            f"{dataset.root}: expected the images that the run was trained on, {len(missing)} are "
-            f"missing, such as {missing[0]}: name their folder with --images"
+    dataset = scan_images(images or record["images"]).only(record["split"], card.labels)
+    if dataset.fingerprint != card.dataset.get("fingerprint"):
+        raise DataError(
+            f"{dataset.root}: expected the images that the run was trained on, some have changed: "
+            "name their folder with --images, or train again"
         )
     from keras import models
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.errors import DataError
+from kit.errors import DataError, SpecError
+from kit.spec import check_labels
 
 FEW_IMAGES = 20
 """Below this many a class is warned of, as the retraining tutorials of 2017 did."""
@@ -63,6 +64,25 @@ class Dataset:
             counts[image.label] += 1
         return tuple(counts)
 
+    def only(self, paths: Iterable[str], labels: tuple[str, ...]) -> Dataset:
+        """The images with these paths, their labels counted as in `labels`.
+
+        Raises DataError where a path is missing, or its folder is none of `labels`.
+        """
+        by_path = {image.path: image for image in self.images}
+        wanted = sorted(paths)
+        if missing := [path for path in wanted if path not in by_path]:
+            raise DataError(
+                f"{self.root}: expected all images of before, {len(missing)} are missing, such as "
+                f"{missing[0]}: name their folder with --images"
+            )
+        images = [by_path[path] for path in wanted]
+        if strangers := {self.labels[image.label] for image in images} - {*labels}:
+            raise DataError(f"expected labels of {_listed(labels)}, got {_listed(strangers)}")
+        numbers = {name: number for number, name in enumerate(labels)}
+        relabelled = (replace(image, label=numbers[self.labels[image.label]]) for image in images)
+        return replace(self, labels=labels, images=tuple(relabelled))
+
     def without(self, reasons: Mapping[str, str]) -> Dataset:
         """This data set less the images with these paths, which are listed as left out."""
         kept = tuple(image for image in self.images if image.path not in reasons)
@@ -100,11 +120,15 @@ def scan_images(root: str | os.PathLike[str], *, labels: Iterable[str] | None = 
     except OSError as error:
         raise DataError(f"{root}: expected a readable folder: {error.strerror}") from error
     if loose:
-        warnings.append(f"{loose} files lie beside the class folders, in no class: passed over")
+        warnings.append(f"files beside the class folders, in no class, passed over: {loose}")
     files = {folder.name: _files(folder, root, left_out) for folder in folders}
     for name in [name for name, paths in files.items() if not paths]:
         warnings.append(f"the folder {name} has no files: it is no class")
         del files[name]
+    try:
+        check_labels(tuple(files) or ("none",))
+    except SpecError as error:
+        raise DataError(f"{root}: {error}: rename the folder") from error
     names = tuple(files) if labels is None else tuple(labels)
     if not files:
         raise DataError(f"{root}: expected a folder of images per class, found no images")
@@ -138,6 +162,11 @@ def _is_ignored(name: str) -> bool:
 
 def _files(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> list[Path]:
     def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:  # going on without a whole class would be wrong
+            raise DataError(
+                f"{folder}: expected a readable folder: {error.strerror}: make it readable, or "
+                "move it away"
+            ) from error
         path = Path(error.filename).relative_to(root).as_posix()
         left_out.append((path, f"expected a readable folder: {error.strerror}"))
 

@@ -111,7 +111,8 @@ def _keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
     for image in dataset.images:
         match = pattern.search(image.path)
         if match:
-            groups[image.path] = "group:" + (match.group(1) if pattern.groups else match.group())
+            captured = next((text for text in match.groups() if text is not None), match.group())
+            groups[image.path] = f"group:{captured}"
     if not groups:
         raise DataError(
             f"expected the group pattern {group_regex!r} to match the images' paths, it matches "

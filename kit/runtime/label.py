@@ -100,7 +100,8 @@ def label_images(
     classifier: Classifier, images: Sequence[str], style: str, out: TextIO, err: TextIO
 ) -> bool:
     """Labels files, folders or the paths on standard input; returns whether all went well."""
-    _allow_any_name(sys.stdin, "surrogateescape")
+    if "-" in images:
+        _allow_any_name(sys.stdin, "surrogateescape")
     _allow_any_name(out, "backslashreplace")
     paths = image_paths(images, sys.stdin)
     if len(images) == 1 and os.path.isfile(images[0]):
@@ -173,7 +174,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    # Intermixed: options may stand between the model and the images.
+    options = parser.parse_intermixed_args(arguments)
     if not options.images and not options.self_test:
         parser.error("expected images to label, or --self-test")
     try:

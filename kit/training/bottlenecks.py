@@ -59,14 +59,12 @@ class BottleneckCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
+        except (OSError, sqlite3.OperationalError) as error:  # no room, no right, held by another
+            raise self._failure(error) from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-                raise self._failure(error) from error
             reporter.warn(f"{self._path}: the cache is damaged ({error}): it is built anew")
             self._discard()
             self._connection = self._open()
-        except OSError as error:
-            raise self._failure(error) from error
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=60)

@@ -107,7 +107,7 @@ def fit(
 
     shown = reporter or Silent()
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        optimizer=keras.optimizers.Adam(float(settings.learning_rate)),
         loss="sparse_categorical_crossentropy",
         metrics=[
             "accuracy",

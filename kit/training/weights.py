@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,11 @@ def load_backbone(choice: BackboneChoice, weights: Weights) -> keras.Model:
         keras.utils.set_random_seed(weights.seed)
         return build(choice, None)
     try:
-        return build(choice, str(weights.path))
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Of a file that fits in part Keras only warns, and leaves the rest random.
+            warnings.filterwarnings("error", message="(?s).*(could not be loaded|freshly-init)")
+            return build(choice, str(weights.path))
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()
         width = "" if choice.alpha is None else f" at alpha {choice.alpha}"
         raise WeightsError(

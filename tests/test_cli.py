@@ -1,0 +1,471 @@
+"""The `kit` command: what it prints, where, and with which exit code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from drawing import draw_folder
+from training_fixtures import CLASSES, SIDE
+from typer.testing import CliRunner
+
+from kit.cli.app import app
+from kit.errors import DataError, KitError, WeightsError
+
+pytest_plugins = ["training_fixtures"]
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(autouse=True)
+def no_debug(monkeypatch):
+    monkeypatch.delenv("KIT_DEBUG", raising=False)
+
+
+def kit(*arguments):
+    """Runs a command in this process; what it printed is in stdout and stderr."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def process(*arguments, **environment):
+    """Runs a command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-c", "from kit.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        timeout=300,
+        check=False,
+    )
+
+
+def one_line(result, code):
+    """The message of a command that failed as it should."""
+    assert result.exit_code == code
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("kit: ")
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def commands(group, prefix=()):
+    for name, command in group.commands.items():
+        yield (*prefix, name)
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+
+
+EVERY_COMMAND = list(commands(typer.main.get_command(app)))
+
+
+# ---------------------------------------------------------------- help
+
+
+def test_the_commands_of_the_design_that_exist():
+    assert {"train", "convert", "evaluate", "label", "info", "demo", "weights"} <= {
+        path[0] for path in EVERY_COMMAND
+    }
+
+
+@pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_has_help(path, flag):
+    result = kit(*path, flag)
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    assert command.help  # a sentence on what it does
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{parameter.name} of {path} has no help"
+
+
+def test_version():
+    from kit import __version__
+
+    result = kit("--version")
+    assert (result.exit_code, result.stdout) == (0, f"kit {__version__}\n")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from kit.cli.app import app\n"
+        "try: app(['train', '--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'numpy', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "Retrain" in done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("command", ["info", "evaluate"])
+def test_looking_at_a_file_imports_no_tensorflow(colour_file, tmp_path, command):
+    images = draw_folder(tmp_path / "images", {"red": 2, "blue": 2})
+    more = [str(images)] if command == "evaluate" else []
+    code = (
+        "import sys\n"
+        "from kit.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, str(colour_file), *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train",),
+        ("train", "images"),
+        ("train", "images", "--output", "run", "--no-such-option"),
+        ("train", "images", "--output", "run", "--quantize", "int4"),
+        ("train", "images", "--output", "run", "--max-accuracy-drop", "2"),
+        ("convert", "run"),
+        ("evaluate", "model.tflite"),
+        ("evaluate", "model.tflite", "images", "--part", "holdout"),
+        ("info",),
+        ("no-such-command",),
+    ],
+)
+def test_a_mistake_on_the_command_line(arguments):
+    result = kit(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--epochs", 3, "--samples-per-image", 4), "expected --epochs or --samples-per-image"),
+        (("--alpha", 0.3), "expected an alpha of 0.25, 0.5"),
+        (("--backbone", "lenet"), "expected a backbone of mobilenet_v1"),
+        (("--input-resolution", 8), "expected an input resolution of 32 to 1024"),
+        (("--validation", 0.9), "expected shares for validation and test"),
+        (("--group-regex", "("), "expected a regular expression"),
+        (("--epochs", 0), "expected epochs of at least 1"),
+        (("--batch-size", 0), "expected batch_size of at least 1"),
+        (("--learning-rate", -1), "expected a learning_rate above 0"),
+        (("--representative-images", 0), "expected at least 1 representative image"),
+    ],
+)
+@pytest.mark.tf
+def test_a_value_that_cannot_be(tmp_path, arguments, said):
+    images = draw_folder(tmp_path / "images", {"red": 1, "blue": 1})
+    line = one_line(kit("train", images, "--output", tmp_path / "run", *arguments), 2)
+    assert said in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.tf
+def test_missing_inputs_are_told_in_one_line(tmp_path, colour_file):
+    gone = tmp_path / "gone"
+    assert "gone: expected a folder" in one_line(
+        kit("train", gone, "--output", tmp_path / "run"), 1
+    )
+    assert "run folder" in one_line(kit("convert", gone, "--output", tmp_path / "x.tflite"), 1)
+    assert "gone: expected a readable .tflite" in one_line(kit("info", gone), 1)
+    assert "gone: expected a readable .tflite" in one_line(kit("evaluate", gone, tmp_path), 1)
+    assert "gone: expected a folder" in one_line(kit("evaluate", colour_file, gone), 1)
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("option", ["--mean", "--std"])
+def test_numbers_that_are_none(colour_file, tmp_path, option):
+    line = one_line(kit("evaluate", colour_file, tmp_path, option, "a,b"), 2)
+    assert "expected a number, or three with commas, got 'a,b'" in line
+
+
+def test_debug_shows_where_it_happened(tmp_path, monkeypatch):
+    monkeypatch.setenv("KIT_DEBUG", "1")
+    result = kit("info", tmp_path / "gone")
+    assert isinstance(result.exception, KitError)
+    assert result.exit_code == 1
+
+
+def test_errors_of_a_real_process(tmp_path):
+    plain = process("info", tmp_path / "gone.tflite", KIT_DEBUG="")
+    assert (plain.returncode, plain.stdout) == (1, "")
+    assert len(plain.stderr.strip().splitlines()) == 1
+    debug = process("info", tmp_path / "gone.tflite", KIT_DEBUG="1")
+    assert debug.returncode == 1
+    assert "Traceback" in debug.stderr
+    assert "ModelFileError" in debug.stderr
+    assert process("info", KIT_DEBUG="").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (DataError("expected this,\n  got that"), 1, "expected this, got that"),
+        (ValueError("expected a number"), 2, "expected a number"),
+        (OSError(28, "No space left on device", "/x/y"), 1, "/x/y: expected room on the disk"),
+        (MemoryError(), 1, "expected enough memory"),
+        (ModuleNotFoundError(name="scipy"), 1, "pip install 'mobilenet-kit[train]'"),
+    ],
+)
+def test_what_goes_wrong_has_one_line_and_a_code(monkeypatch, error, code, said):
+    import kit.describe
+
+    def describe_model(path):
+        raise error
+
+    monkeypatch.setattr(kit.describe, "describe_model", describe_model)
+    assert said in one_line(kit_command("info", "model.tflite"), code)
+
+
+kit_command = kit  # where a test imports the package of that name
+
+
+# ---------------------------------------------------------------- info and evaluate
+
+
+@pytest.mark.tf
+def test_info(colour_file, finished_run):
+    result = kit("info", colour_file)
+    assert result.exit_code == 0
+    assert "3: blue, green, red" in result.stdout
+    assert "FULLY_CONNECTED v" in result.stdout
+    result = kit("info", finished_run.folder / "model_int8.tflite")
+    assert f"uint8 [1, {SIDE}, {SIDE}, 3], scale 0.0078125, zero point 128" in result.stdout
+    assert "on the test part" in result.stdout
+
+
+@pytest.mark.tf
+def test_info_as_json(finished_run):
+    path = finished_run.folder / "model_int8.tflite"
+    result = kit("info", path, "--format", "json")
+    data = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert data["size_bytes"] == path.stat().st_size
+    assert data["labels"] == list(CLASSES)
+    assert data["input"]["quantization"] == {"scale": 1 / 128, "zero_point": 128}
+    assert data["card"]["quantization"] == "int8"
+    assert {"name", "version"} == set(data["operators"][0])
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Five of each colour; one red is none, and one green lies among the blues."""
+    folder = draw_folder(tmp_path / "images", {"blue": 5, "green": 5, "red": 5})
+    (folder / "green" / "000.png").rename(folder / "blue" / "green.png")
+    (folder / "red" / "000.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.tf
+def test_evaluate(colour_file, images):
+    result = kit("evaluate", colour_file, images)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("accuracy 0.9286 (")  # 13 of 14
+    assert "N=14)" in result.stdout
+    # Its channels are about 40, 200 and 50: softmax(4 * (x - 128) / 128) of green is 0.984.
+    assert "blue/green.png: green 0.98" in result.stdout
+    assert "left out red/000.png" in result.stderr
+    assert "left out" not in result.stdout
+
+
+@pytest.mark.tf
+def test_evaluate_as_json_and_the_wrong_answers_as_a_table(colour_file, images, tmp_path):
+    table = tmp_path / "wrong.csv"
+    arguments = ("evaluate", colour_file, images, "--format", "json", "--misclassified", table)
+    result = kit(*arguments)
+    data = json.loads(result.stdout)
+    assert (data["n"], data["correct"]) == (14, 13)
+    assert data["accuracy"] == pytest.approx(13 / 14, abs=1e-6)
+    assert list(data["left_out"]) == ["red/000.png"]
+    assert table.read_text("utf-8").splitlines()[1].startswith("blue/green.png,blue,green,")
+    assert "wrong.csv: expected an output that does not exist" in one_line(kit(*arguments), 1)
+    assert kit(*arguments, "--force").exit_code == 0
+
+
+@pytest.mark.tf
+def test_evaluate_a_part(finished_run):
+    path = finished_run.folder / "model_int8.tflite"
+    result = kit("evaluate", path, finished_run.images, "--part", "test", "--format", "json")
+    assert json.loads(result.stdout)["n"] == finished_run.record["metrics"]["int8"]["n"]
+    assert "trained on" not in result.stderr
+
+
+# ---------------------------------------------------------------- train and convert
+
+
+@pytest.mark.tf
+def test_train_from_random_values(tmp_path):
+    images = draw_folder(tmp_path / "图片", {"blue": 20, "红色": 20})
+    run = tmp_path / "run"
+    arguments = ("train", images, "--output", run, "--weights", "none", "--alpha", 0.25)
+    arguments += ("--input-resolution", SIDE, "--epochs", 1, "--batch-size", 16)
+    arguments += ("--validation", 0.25, "--test", 0.25, "--quantize", "float32")
+    arguments += ("--format", "json")
+    result = kit(*arguments)
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["run"] == str(run)
+    assert data["files"] == {"float32": str(run / "model_float32.tflite")}
+    assert data["accuracy"] == data["accuracies"]["float32"]["accuracy"]
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    assert data["n"] == record["metrics"]["float32"]["n"]
+    assert record["card"]["labels"] == ["blue", "红色"]
+    assert "epoch   1: train accuracy" in result.stderr
+    assert "expected an output that does not exist" in one_line(kit(*arguments), 1)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What the command asks `train` for; nothing is trained."""
+    import kit.retrain
+
+    asked = {}
+
+    def train(images, output, settings, **arguments):
+        asked.update(images=images, output=output, settings=settings, **arguments)
+        return kit.retrain.TrainResult(
+            output, {mode: output / f"model_{mode}.tflite" for mode in settings.quantize}, {}, ()
+        )
+
+    monkeypatch.setattr(kit.retrain, "train", train)
+    return asked
+
+
+@pytest.mark.tf
+def test_every_option_reaches_the_training(trained):
+    result = kit_command(
+        *("train", "photos", "--output", "run", "--backbone", "mobilenet_v2", "--alpha", 0.35),
+        *("--input-resolution", 96, "--weights", "none", "--samples-per-image", 7),
+        *("--quantize", "int8", "--quantize", "float16", "--quantize", "int8"),
+        *("--learning-rate", 0.5, "--batch-size", 9, "--no-class-weights", "--seed", 3),
+        *("--validation", 0.2, "--test", 0.3, "--group-regex", "p", "--fit", "pad"),
+        *("--resize", "antialias", "--representative-images", 5, "--max-accuracy-drop", 0.1),
+        *("--assert-accuracy-at-least", 0.6, "--intended-use", "tests", "--force"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        str(Path("run", "model_int8.tflite")),
+        str(Path("run", "model_float16.tflite")),
+    ]
+    settings = trained["settings"]
+    assert trained["force"] is True
+    assert (trained["images"], trained["output"]) == (Path("photos"), Path("run"))
+    assert (settings.backbone, settings.alpha, settings.input_resolution) == (
+        "mobilenet_v2",
+        0.35,
+        96,
+    )
+    assert settings.weights == "none"
+    assert settings.quantize == ("int8", "float16")
+    assert (settings.fit, settings.resize) == ("pad", "antialias")
+    fitting, split, gates = settings.fitting, settings.split, settings.gates
+    assert (fitting.epochs, fitting.learning_rate, fitting.batch_size) == (7, 0.5, 9)
+    assert (fitting.class_weights, fitting.seed) == (False, 3)
+    assert (split.validation, split.test, split.seed, split.group_regex) == (0.2, 0.3, 3, "p")
+    assert (gates.max_accuracy_drop, gates.assert_accuracy_at_least) == (0.1, 0.6)
+    assert (settings.representative_images, settings.intended_use) == (5, "tests")
+
+
+@pytest.mark.tf
+def test_defaults_of_train(trained):
+    assert kit_command("train", "photos", "--output", "run").exit_code == 0
+    settings = trained["settings"]
+    assert (settings.backbone, settings.alpha) == ("mobilenet_v1", 0.5)
+    assert settings.quantize == ("int8",)
+    assert settings.weights == "imagenet"
+    assert trained["force"] is False
+    assert settings.fitting.class_weights is True
+
+
+@pytest.mark.tf
+def test_convert(finished_run, tmp_path):
+    output = tmp_path / "model.tflite"
+    arguments = ("convert", finished_run.folder, "--output", output, "--quantize", "float32")
+    result = kit(*arguments, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["output"] == str(output)
+    assert data["size_bytes"] == output.stat().st_size
+    assert data["n"] == finished_run.record["metrics"]["float32"]["n"]
+    assert "model.tflite: expected an output" in one_line(kit(*arguments), 1)
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_convert_in_words(finished_run, tmp_path):
+    output = tmp_path / "model.tflite"
+    result = kit("convert", finished_run.folder, "--output", output, "--quantize", "float16")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("float16: ")
+    assert result.stdout.count("\n") == 1
+
+
+# ---------------------------------------------------------------- weights and demo
+
+
+@pytest.mark.tf
+def test_pull(tmp_path, monkeypatch):
+    import keras
+
+    def get_file(fname=None, origin=None, **options):
+        path = tmp_path / "downloaded"
+        path.write_bytes(origin.encode())
+        return str(path)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    folder = tmp_path / "weights"
+    result = kit("weights", "pull", folder, "--input-resolution", 128)
+    assert result.stdout == f"{folder / 'mobilenet_5_0_128_tf_no_top.h5'}: fetched\n"
+    result = kit("weights", "pull", folder, "--every")
+    assert result.stdout.count(": fetched\n") == 15
+    assert result.stdout.count(": there\n") == 1
+    assert len(list(folder.iterdir())) == 16
+
+
+@pytest.mark.tf
+def test_pull_without_a_network(tmp_path, monkeypatch):
+    import kit.training.weights
+
+    def failing(choice):
+        raise WeightsError("expected ImageNet weights")
+
+    monkeypatch.setattr(kit.training.weights, "_download", failing)
+    line = one_line(kit_command("weights", "pull", tmp_path / "weights"), 1)
+    assert "expected ImageNet weights" in line
+
+
+@pytest.mark.tf
+@pytest.mark.slow
+def test_demo(test_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(test_data / "weights"))
+    result = kit("demo", "--output", tmp_path / "demo")
+    assert result.exit_code == 0, result.stderr
+    for name in ("images", "new", "images.png", "run"):
+        assert (tmp_path / "demo" / name).exists()
+    found = re.search(r"^int8 on \d+ new drawings: accuracy (\d\.\d+)", result.stdout, re.MULTILINE)
+    assert float(found[1]) > 0.6  # far above chance among the demo's classes
+    assert "expected an output that does not" in one_line(
+        kit("demo", "--output", tmp_path / "demo"), 1
+    )
