@@ -79,12 +79,15 @@ class Runner:
         output_width: how many numbers `run` returns.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes, num_threads: int = 1) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] | bytes, num_threads: int = 1, batch: int = 1
+    ) -> None:
         """Builds the interpreter.
 
         Args:
             model: a path, or a file's content.
             num_threads: that one inference may use.
+            batch: images in one inference.
 
         Raises:
             ModelFileError: its input is no RGB image, or its output no row of numbers.
@@ -128,6 +131,10 @@ class Runner:
         self.input_resolution = shape[1]
         self.output_width = int(np.prod(self.output.shape))
         self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+        self._batch = batch
+        if batch > 1:
+            self._interpreter.resize_tensor_input(self._input_index, [batch, *shape[1:]])
+            self._interpreter.allocate_tensors()
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """One inference.
@@ -141,10 +148,25 @@ class Runner:
         Raises:
             InferenceError: the model fails when it runs.
         """
+        row: npt.NDArray[np.float32] = self.run_batch(tensor[None])[0]
+        return row
+
+    def run_batch(self, tensors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """One inference of `batch` images.
+
+        Args:
+            tensors: `[batch, input_resolution, input_resolution, 3]` of the input's dtype.
+
+        Returns:
+            float32 `[batch, output_width]`, dequantised.
+
+        Raises:
+            InferenceError: the model fails when it runs.
+        """
         try:
-            self._interpreter.set_tensor(self._input_index, tensor[None])
+            self._interpreter.set_tensor(self._input_index, tensors)
             self._interpreter.invoke()
-            values = self._interpreter.get_tensor(self._output_index).ravel()
+            values = self._interpreter.get_tensor(self._output_index).reshape(self._batch, -1)
         except (ValueError, RuntimeError) as error:
             raise InferenceError(_explain(error)) from error
         if self.output.quantization is not None:

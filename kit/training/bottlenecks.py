@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import local
@@ -34,6 +34,7 @@ from kit.training.weights import Weights
 
 CACHE_VARIABLE = "KIT_CACHE_DIR"
 _VERSION = 1  # of how bottlenecks are computed; another one never reads them
+_BATCH = 4  # images an inference: a few percent faster than one, more is no better
 _IMAGES_A_COMMIT = 64  # what an interrupted run may lose
 
 
@@ -229,14 +230,23 @@ def _run_backbone(
 ) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
     threads = local()
 
-    def work(path: str) -> tuple[str, npt.NDArray[np.float32] | str]:
+    def work(batch: Sequence[str]) -> list[tuple[str, npt.NDArray[np.float32] | str]]:
         runner: Runner | None = getattr(threads, "runner", None)
         if runner is None:
-            runner = threads.runner = Runner(content)
-        try:
-            pixels = read_image(root / path, spec.input_resolution)
-        except ImageError as error:
-            return path, str(error)
-        return path, runner.run(to_input(pixels, spec, runner.input.dtype))
+            runner = threads.runner = Runner(content, batch=_BATCH)
+        tensors = np.zeros((_BATCH, spec.input_resolution, spec.input_resolution, 3), np.float32)
+        reasons: dict[int, str] = {}
+        for index, path in enumerate(batch):
+            try:
+                pixels = read_image(root / path, spec.input_resolution)
+            except ImageError as error:
+                reasons[index] = str(error)
+            else:
+                tensors[index] = to_input(pixels, spec)
+        vectors = runner.run_batch(tensors)
+        return [(path, reasons.get(index, vectors[index])) for index, path in enumerate(batch)]
 
-    return ordered_map(work, paths, num_threads or default_threads())
+    names = list(paths)
+    batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+    for results in ordered_map(work, batches, num_threads or default_threads()):
+        yield from results
