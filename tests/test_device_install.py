@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODEL = ROOT / "tests" / "data" / "tiny_int8.tflite"
+MODEL = ROOT / "tests" / "data" / "red_green_blue_int8.tflite"
 ENVIRONMENTS = {
     "tflite-runtime": ["tflite-runtime==2.14.0", "numpy<2", "pillow"],
     "ai-edge-litert": ["ai-edge-litert", "numpy>=2", "pillow"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -92,7 +92,7 @@ class Classifier:
         self._top_k = top_k
         self._score_threshold = score_threshold
         self._shown = shown
-        self._local = threading.local()
+        self._idle: list[Runner] = []
 
     @classmethod
     def open(
@@ -166,7 +166,7 @@ class Classifier:
         """Frees the interpreters; a second time changes nothing."""
         if hasattr(self, "_runner"):
             del self._runner
-        self._local = threading.local()
+        self._idle.clear()
 
     def scores(self, image: Any) -> npt.NDArray[np.float32]:
         """All scores of one image, in the order of `labels`.
@@ -193,7 +193,8 @@ class Classifier:
                 pixels = read_image(path, self.preprocess.input_resolution)
             except ImageError as error:
                 return Failure(str(path), str(error))
-            return self._run(self._thread_runner(), pixels)
+            with self._single_runner() as runner:
+                return self._run(runner, pixels)
 
         return ordered_map(work, paths, self._num_threads)
 
@@ -224,11 +225,15 @@ class Classifier:
         tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
         return runner.run(tensor)
 
-    def _thread_runner(self) -> Runner:
-        runner: Runner | None = getattr(self._local, "runner", None)
-        if runner is None:
-            runner = self._local.runner = Runner(self.file.path, 1)
-        return runner
+    @contextmanager
+    def _single_runner(self) -> Iterator[Runner]:
+        """An interpreter of one thread for the caller alone; kept for the next."""
+        try:
+            runner = self._idle.pop()
+        except IndexError:
+            runner = Runner(self.file.path, 1)
+        yield runner
+        self._idle.append(runner)
 
 
 def _tee(paths: Iterable[Any]) -> tuple[Iterator[Any], Iterator[Any]]:

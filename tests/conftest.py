@@ -1,0 +1,70 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Files that are committed beside the tests; data/make_models.py made the models."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Material of other people, which is not in the repository."""
+    folder = os.environ.get("KIT_TEST_DATA")
+    if not folder:
+        pytest.skip("KIT_TEST_DATA is not set: it names the folder with other people's material")
+    return Path(folder)
+
+
+@pytest.fixture
+def repackage(tmp_path):
+    """Copies a packaged model with other appended files: `repackage(name, {file: bytes or None})`.
+
+    None leaves a file out; files that are not named stay as they are.
+    """
+
+    def made(name, changes, output="model.tflite"):
+        source, path = DATA / name, tmp_path / output
+        with zipfile.ZipFile(source) as archive:
+            files = {info.filename: archive.read(info) for info in archive.infolist()}
+            start = min(info.header_offset for info in archive.infolist())
+        path.write_bytes(source.read_bytes()[:start])
+        with zipfile.ZipFile(path, "a") as archive:
+            for entry, content in {**files, **changes}.items():
+                if content is not None:
+                    archive.writestr(entry, content)
+        return path
+
+    return made
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with a red, a green and a blue picture."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, name in enumerate(("red", "green", "blue")):
+        pixels = np.zeros((24, 32, 3), np.uint8)
+        pixels[..., index] = 255
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A packaged model of its own for a test: the int8 one."""
+    return Path(shutil.copy(DATA / "red_green_blue_int8.tflite", tmp_path / "int8.tflite"))
