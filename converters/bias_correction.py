@@ -83,7 +83,7 @@ def _mean_inputs(model: keras.Model, tensors: list[Any], inputs: Array) -> list[
         batch = [np.asarray(value).sum(axis=0, keepdims=True) for value in outputs]
         sums = batch if sums is None else [a + b for a, b in zip(sums, batch, strict=True)]
     assert sums is not None
-    return [total / len(inputs) for total in sums]
+    return [np.asarray(total / len(inputs), np.float32) for total in sums]
 
 
 def _batch_normalization(model: keras.Model, layer: Any) -> Any:

@@ -10,6 +10,7 @@ import mmap
 import os
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
                 )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
                 operators, metadata = _read_flatbuffer(buffer)
-            entries = _read_entries(file)
+            names = {metadata.labels_name if metadata else "", LABELS_NAME, CARD_NAME}
+            entries = _read_entries(file, names)
     except ModelFileError as error:
         message = str(error)
         raise ModelFileError(
@@ -137,8 +139,8 @@ def _card_and_labels(
     return card, card.labels
 
 
-def _read_entries(file: object) -> dict[str, bytes]:
-    """Every appended file, by name; empty where nothing is appended."""
+def _read_entries(file: object, names: Collection[str]) -> dict[str, bytes]:
+    """The appended files with these names; empty where nothing is appended."""
     if not zipfile.is_zipfile(file):  # type: ignore[arg-type]
         return {}
     entries: dict[str, bytes] = {}
@@ -150,6 +152,8 @@ def _read_entries(file: object) -> dict[str, bytes]:
                     f"expected at most {_ENTRY_LIMIT} appended files, got {len(infos)}"
                 )
             for info in infos:
+                if info.filename not in names:
+                    continue
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise NotImplementedError("it is neither stored nor deflated")
                 with archive.open(info) as entry:

@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -71,6 +72,8 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
     @functools.wraps(function)
     def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # Pillow's remarks on odd files, such as damaged EXIF, say nothing a user could act on.
+        warnings.filterwarnings("ignore", module="PIL")
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:

@@ -134,7 +134,7 @@ class Evaluation:
         hits = float(surest[hit].mean()) if hit.any() else None
         misses = float(surest[~hit].mean()) if (~hit).any() else None
         between = hits is not None and misses is not None and hits > misses
-        wrong = sorted(np.flatnonzero(~hit), key=lambda i: -surest[i])
+        wrong = sorted(np.flatnonzero(~hit).tolist(), key=lambda i: -surest[i])
         return cls(
             labels=labels,
             accuracy=Accuracy.of(int(hit.sum()), len(hit)),

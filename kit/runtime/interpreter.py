@@ -185,7 +185,12 @@ def _tensor(detail: dict[str, Any]) -> Tensor:
 
 def _explain(error: Exception) -> str:
     reason = " ".join(str(error).split())
-    if "Didn't find op for builtin opcode" in reason or "unresolved custom op" in reason.lower():
+    if "custom op" in reason.lower():
+        return (
+            "expected a model of TensorFlow Lite's own operators, it has a custom one: convert it "
+            f"again without ({reason})"
+        )
+    if "Didn't find op for builtin opcode" in reason:
         return (
             "expected a runtime that knows every operator of the model, this one is too old: "
             f"pip install --upgrade ai-edge-litert, or convert the model again ({reason})"

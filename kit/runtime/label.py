@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -178,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     if not options.images and not options.self_test:
         parser.error("expected images to label, or --self-test")
+    # Pillow's remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         classifier = Classifier.open(
             options.model,
