@@ -48,23 +48,24 @@ def main() -> None:
 
     from converters.tflite import convert_model
     from kit.data import scan_images
-    from kit.preprocess import to_input
+    from kit.preprocess import fit_pixels
     from kit.runtime.images import read_image
     from kit.runtime.interpreter import Runner
     from kit.runtime.parallel import default_threads, ordered_map
+    from kit.training.backbones import taking_pixels
     from kit.training.bottlenecks import extract_bottlenecks
     from kit.training.weights import find_weights, load_backbone
 
     choice = options.size.choice()
     spec, weights = choice.preprocess(), find_weights(choice, "imagenet")
-    content = convert_model(load_backbone(choice, weights), "float32", spec)
+    content = convert_model(taking_pixels(load_backbone(choice, weights), spec), "float32", spec)
     dataset = scan_images(options.images)
     dataset = replace(dataset, images=spread(dataset, options.count))
     paths = [dataset.root / image.path for image in dataset.images]
     threads = default_threads()
 
     def prepare(path: Path) -> Any:
-        return to_input(read_image(path, spec.input_resolution), spec)
+        return fit_pixels(read_image(path, spec.input_resolution), spec)
 
     tensors = list(ordered_map(prepare, paths, threads))
     on_all_cores = Runner(content, threads)

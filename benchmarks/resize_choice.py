@@ -26,6 +26,7 @@ def vectors_of(dataset: Dataset, size: Size, cache: Path) -> dict[str, dict[str,
     """Bottlenecks by resize method and digest."""
     from converters.tflite import convert_model
     from kit.spec import RESIZE_METHODS
+    from kit.training.backbones import taking_pixels
     from kit.training.bottlenecks import extract_bottlenecks
     from kit.training.weights import find_weights, load_backbone
 
@@ -35,7 +36,7 @@ def vectors_of(dataset: Dataset, size: Size, cache: Path) -> dict[str, dict[str,
     found = {}
     for method in RESIZE_METHODS:
         spec = choice.preprocess(resize=method)
-        content = convert_model(backbone, "float32", spec)
+        content = convert_model(taking_pixels(backbone, spec), "float32", spec)
 
         def make_backbone(content: bytes = content) -> bytes:
             return content

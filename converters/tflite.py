@@ -32,7 +32,8 @@ def convert_model(
     weights come with corrected biases (see converters.bias_correction).
 
     Args:
-        model: from float32 `[batch, side, side, 3]` as `spec` makes it, to scores.
+        model: from float32 `[batch, side, side, 3]` as `spec` makes it, to scores. (For `float32`
+            any input dtype will do.)
         mode: one of QUANTIZATION_MODES.
         spec: how pixels become its input.
         representative_dataset: pixels, uint8 `[side, side, 3]`, that show the range of every
@@ -78,7 +79,7 @@ def _converter(
 
     side = spec.input_resolution
     # One image, fixed: a batch of unknown size would leave shape arithmetic in the graph.
-    signature = tf.TensorSpec([1, side, side, 3], tf.float32, name="image")
+    signature = tf.TensorSpec([1, side, side, 3], model.inputs[0].dtype, name="image")
     graph = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [convert_variables_to_constants_v2(graph)]

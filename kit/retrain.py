@@ -32,7 +32,7 @@ from kit.spec import (
     check_schema_version,
     load_json,
 )
-from kit.training.backbones import choose
+from kit.training.backbones import choose, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
@@ -196,7 +196,7 @@ def train(
             choice,
             weights,
             spec,
-            lambda: convert_model(backbone, "float32", spec),
+            lambda: convert_model(taking_pixels(backbone, spec), "float32", spec),
             cache=cache,
             reporter=reporter,
         )

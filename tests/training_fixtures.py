@@ -62,7 +62,7 @@ def small_backbone(tmp_path_factory):
     import keras
 
     from converters import convert_model
-    from kit.training.backbones import build, choose
+    from kit.training.backbones import build, choose, taking_pixels
     from kit.training.weights import find_weights
 
     choice = choose("mobilenet_v1", 0.25, SIDE)
@@ -85,7 +85,9 @@ def small_backbone(tmp_path_factory):
     model.save_weights(path)
     weights = find_weights(choice, str(path))
     spec = PreprocessSpec(SIDE, mean=MEAN, std=STD)
-    return SmallBackbone(choice, weights, spec, model, convert_model(model, "float32", spec))
+    return SmallBackbone(
+        choice, weights, spec, model, convert_model(taking_pixels(model, spec), "float32", spec)
+    )
 
 
 def colour_network(labels=("blue", "green", "red")):

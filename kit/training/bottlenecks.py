@@ -23,7 +23,7 @@ import numpy.typing as npt
 from kit.data import Dataset
 from kit.errors import ImageError, TrainingError
 from kit.files import write_beside
-from kit.preprocess import to_input
+from kit.preprocess import fit_pixels
 from kit.reporting import Reporter, Silent
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner
@@ -33,7 +33,7 @@ from kit.training.backbones import BackboneChoice
 from kit.training.weights import Weights
 
 CACHE_VARIABLE = "KIT_CACHE_DIR"
-_VERSION = 1  # of how bottlenecks are computed; another one never reads them
+_VERSION = 2  # of how bottlenecks are computed; another one never reads them
 _BATCH = 4  # images an inference: a few percent faster than one, more is no better
 _IMAGES_A_COMMIT = 64  # what an interrupted run may lose
 
@@ -166,8 +166,8 @@ def extract_bottlenecks(
         choice: the backbone.
         weights: what it was loaded with.
         spec: what turns an image into its input.
-        make_backbone: gives the backbone as a float32 .tflite; called only when something is to
-            be computed that is not in the cache.
+        make_backbone: gives the backbone as a float32 .tflite that takes uint8 pixels; called only
+            when something is to be computed that is not in the cache.
         cache: folder of the caches; default: `cache_folder()`.
         num_threads: default: the cores, at most 4.
         reporter: progress.
@@ -234,16 +234,15 @@ def _run_backbone(
         runner: Runner | None = getattr(threads, "runner", None)
         if runner is None:
             runner = threads.runner = Runner(content, batch=_BATCH)
-        tensors = np.zeros((_BATCH, spec.input_resolution, spec.input_resolution, 3), np.float32)
+        side = spec.input_resolution
+        pixels = np.zeros((_BATCH, side, side, 3), np.uint8)
         reasons: dict[int, str] = {}
         for index, path in enumerate(batch):
             try:
-                pixels = read_image(root / path, spec.input_resolution)
+                pixels[index] = fit_pixels(read_image(root / path, side), spec)
             except ImageError as error:
                 reasons[index] = str(error)
-            else:
-                tensors[index] = to_input(pixels, spec)
-        vectors = runner.run_batch(tensors)
+        vectors = runner.run_batch(pixels)
         return [(path, reasons.get(index, vectors[index])) for index, path in enumerate(batch)]
 
     names = list(paths)
