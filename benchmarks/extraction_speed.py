@@ -6,9 +6,10 @@ tensors that were decoded and preprocessed beforehand: once as one interpreter o
 as one interpreter per core in threads; the faster of the two is the reference. Fair because file,
 interpreter package, cores and images are the same, and turns are interleaved; strict because the
 reference does nothing but infer and its interpreters are built beforehand. A second reference
-starts from decoded pixels of any size, which it still has to resize, as extraction must. The image files are in
-the system's file cache. How fast decoding and preprocessing alone go is printed too: whatever the
-code, extraction can't be faster than 1 / (1 / reference + 1 / that) on cores that are all busy.
+starts from decoded pixels of any size, which it still has to resize, as extraction must. The image
+files are in the system's file cache. How fast decoding and preprocessing alone go is printed too:
+whatever the code, extraction can't be faster than 1 / (1 / reference + 1 / that) on cores that are
+all busy.
 """
 
 from __future__ import annotations

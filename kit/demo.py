@@ -172,7 +172,7 @@ def _settings(reporter: Reporter) -> TrainSettings:
     except WeightsError as error:
         reporter.warn(f"{error}")
         reporter.warn("the demo trains from random values instead, which drawn things allow")
-        fitting = FitSettings(epochs=30, learning_rate=0.002, batch_size=32, patience=30)
+        fitting = FitSettings(epochs=30, learning_rate=0.002, batch_size=32, l2=1e-4, patience=30)
         return replace(settings, weights="none", input_resolution=64, fitting=fitting)
     return settings
 
