@@ -175,6 +175,11 @@ def train(
     reporter = reporter or Silent()
     check_absent(output, force)
     choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
+    if refused := [mode for mode in settings.quantize if mode in choice.family.unconvertible]:
+        raise ValueError(
+            f"expected a quantisation that {choice.name} can be converted to, got "
+            f"{', '.join(refused)}: TensorFlow Lite lacks an operator for it"
+        )
     spec = choice.preprocess(settings.fit, settings.resize)
     dataset = scan_images(images)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):

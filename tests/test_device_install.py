@@ -76,3 +76,31 @@ def test_kit_says_what_to_install_for_training(wheel, tmp_path):
     assert result.returncode == 1
     assert "pip install 'mobilenet-kit[train]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.tf
+def test_every_mode_runs_in_tflite_runtime(shared, tmp_path, monkeypatch):
+    """With real weights: an int16x8 file of a random network fails there for its extreme scales."""
+    from kit.demo import draw_images
+    from kit.retrain import TrainSettings, train
+    from kit.spec import QUANTIZATION_MODES
+    from kit.training.fitting import FitSettings
+
+    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(shared / "weights"))
+    draw_images(tmp_path / "photos", 40, seed=3)
+    settings = TrainSettings(
+        alpha=0.25,
+        input_resolution=128,
+        quantize=QUANTIZATION_MODES,
+        fitting=FitSettings(epochs=5),
+        representative_images=30,
+    )
+    result = train(tmp_path / "photos", tmp_path / "run", settings, cache=tmp_path / "cache")
+    run(sys.executable, "-m", "venv", tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    run(python, "-m", "pip", "install", *ENVIRONMENTS["tflite-runtime"])
+    for mode, path in result.files.items():
+        command = [python, "-m", "kit.runtime", path, "--self-test"]
+        tested = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert "self-test passed" in tested.stdout, (mode, tested.stdout, tested.stderr)

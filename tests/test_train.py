@@ -447,3 +447,10 @@ def test_training_from_random_values_gives_the_same_model_again(tmp_path, own_ca
         with Classifier.open(result.files["int8"]) as classifier:
             scores.append(classifier.scores(images / "red" / "000.png"))
     assert np.array_equal(*scores)
+
+
+def test_a_mode_that_the_backbone_lacks_is_refused_before_anything_starts(tmp_path):
+    settings = TrainSettings(backbone="mobilenet_v3_small", alpha=1.0, quantize=("int16x8",))
+    with pytest.raises(ValueError, match="mobilenet_v3_small can be converted to, got int16x8"):
+        train(tmp_path / "nothing here", tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()

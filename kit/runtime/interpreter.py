@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,7 +81,11 @@ class Runner:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | bytes, num_threads: int = 1, batch: int = 1
+        self,
+        model: str | os.PathLike[str] | bytes,
+        num_threads: int = 1,
+        batch: int = 1,
+        plain_kernels: bool = False,
     ) -> None:
         """Builds the interpreter.
 
@@ -88,6 +93,7 @@ class Runner:
             model: a path, or a file's content.
             num_threads: that one inference may use.
             batch: images in one inference.
+            plain_kernels: leave out XNNPACK, as a runtime does that was built without it.
 
         Raises:
             ModelFileError: its input is no RGB image, or its output no row of numbers.
@@ -98,9 +104,13 @@ class Runner:
         source = (
             {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
         )
+        options: dict[str, Any] = {"num_threads": num_threads, **source}
+        if plain_kernels:
+            resolvers = sys.modules[interpreter_class.__module__].OpResolverType
+            options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             with quiet_native:
-                self._interpreter = interpreter_class(num_threads=num_threads, **source)
+                self._interpreter = interpreter_class(**options)
                 self._interpreter.allocate_tensors()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()

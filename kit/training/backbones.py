@@ -38,6 +38,7 @@ class Backbone:
         weights_address: of the official file without the top, with {alpha}, {v1_alpha} and
             {resolution} to fill in.
         options: further arguments of the builder.
+        unconvertible: quantisation modes that TensorFlow Lite has no operators for.
         scaling: `tf` where weights expect -1 to 1, `caffe` where they expect BGR less ImageNet's
             mean, which a first layer then computes.
     """
@@ -49,6 +50,7 @@ class Backbone:
     weights_address: str
     options: Mapping[str, Any]
     scaling: str = "tf"
+    unconvertible: tuple[str, ...] = ()
 
     @property
     def default_alpha(self) -> float | None:
@@ -76,6 +78,8 @@ def _v3(size: str, widths: Mapping[float | None, int], minimalistic: bool) -> Ba
         weights_address=_ADDRESS + _V3.format(size=file_size),
         # Its own rescaling layer would scale twice.
         options={"minimalistic": minimalistic, "include_preprocessing": False},
+        # Only the minimalistic ones do without HARD_SWISH, which has no 16-bit form.
+        unconvertible=() if minimalistic else ("int16x8",),
     )
 
 
