@@ -32,7 +32,7 @@ from kit.spec import (
     check_schema_version,
     load_json,
 )
-from kit.training.backbones import choose, taking_pixels
+from kit.training.backbones import DEFAULT_ALPHA, DEFAULT_BACKBONE, choose, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
@@ -96,8 +96,8 @@ class TrainSettings:
         intended_use: a sentence for the card.
     """
 
-    backbone: str = "mobilenet_v1"
-    alpha: float | None = 0.5
+    backbone: str = DEFAULT_BACKBONE
+    alpha: float | None = DEFAULT_ALPHA
     input_resolution: int | None = None
     weights: str = "imagenet"
     quantize: tuple[str, ...] = ("int8",)

@@ -458,8 +458,8 @@ def test_pull_without_a_network(tmp_path, monkeypatch):
 
 @pytest.mark.tf
 @pytest.mark.slow
-def test_demo(test_data, tmp_path, monkeypatch):
-    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(test_data / "weights"))
+def test_demo(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(shared / "weights"))
     result = kit("demo", "--output", tmp_path / "demo")
     assert result.exit_code == 0, result.stderr
     for name in ("images", "new", "images.png", "run"):

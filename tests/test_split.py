@@ -211,8 +211,8 @@ def test_missing_groups_are_counted_as_groups():
         check_split(dataset, split, SplitSettings(0.2, 0.2, group_regex=r"p\d"))
 
 
-def test_real_patients_are_kept_apart(test_data):
-    folder = test_data / "data" / "xray"
+def test_real_patients_are_kept_apart(shared):
+    folder = shared / "data" / "xray"
     if not folder.is_dir():
         pytest.skip("the test data has no X-rays")
     import csv

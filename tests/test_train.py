@@ -403,10 +403,10 @@ def test_a_folder_that_is_no_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_flowers_are_told_apart(test_data, tmp_path, monkeypatch):
+def test_flowers_are_told_apart(shared, tmp_path, monkeypatch):
     """300 photographs, a tenth of the set: far above chance, and int8 as good as float32."""
-    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(test_data / "weights"))
-    for folder in sorted((test_data / "data" / "flowers").iterdir()):
+    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(shared / "weights"))
+    for folder in sorted((shared / "data" / "flowers").iterdir()):
         (tmp_path / "flowers" / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:60]:
             (tmp_path / "flowers" / folder.name / path.name).symlink_to(path)

@@ -202,12 +202,12 @@ def test_pull_leaves_no_partial_file(tmp_path, downloads, monkeypatch, error):
 
 
 @pytest.mark.tf
-def test_official_weights_load(test_data, monkeypatch):
+def test_official_weights_load(shared, monkeypatch):
     """Trained weights tell photographs apart; a loading that fits by shape alone would not."""
     import numpy as np
     from PIL import Image
 
-    folder = test_data / "weights"
+    folder = shared / "weights"
     if not (folder / "mobilenet_2_5_224_tf_no_top.h5").is_file():
         pytest.skip("the test data has no weights")
     monkeypatch.setenv("KIT_WEIGHTS_DIR", str(folder))
@@ -219,7 +219,7 @@ def test_official_weights_load(test_data, monkeypatch):
         model = load_backbone(choice, weights)
         photos = []
         for label in ("daisy", "roses"):
-            for path in sorted((test_data / "data" / "flowers" / label).iterdir())[:6]:
+            for path in sorted((shared / "data" / "flowers" / label).iterdir())[:6]:
                 with Image.open(path) as image:
                     photos.append(np.asarray(image.convert("RGB").resize((side, side))))
         features.append(np.asarray(model((np.stack(photos).astype(np.float32) - 128) / 128)))

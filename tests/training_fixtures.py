@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,15 +34,6 @@ def own_cache(tmp_path, monkeypatch):
     """Bottlenecks of this test stay in its own folder."""
     monkeypatch.setenv("KIT_CACHE_DIR", str(tmp_path / "own-cache"))
     return tmp_path / "own-cache"
-
-
-@pytest.fixture(scope="session")
-def test_data():
-    """The folder with other people's material; skips where there is none."""
-    folder = os.environ.get("KIT_TEST_DATA")
-    if not folder:
-        pytest.skip("KIT_TEST_DATA names no folder with photographs and weights")
-    return Path(folder)
 
 
 @dataclass(frozen=True)

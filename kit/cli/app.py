@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
+from kit.training.backbones import DEFAULT_ALPHA, DEFAULT_BACKBONE
 
 app = typer.Typer(
     name="kit",
@@ -100,7 +101,7 @@ def _root(
 def train(
     images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
     output: Annotated[Path, typer.Option(help="The run folder to write.")],
-    backbone: BackboneOption = "mobilenet_v1",
+    backbone: BackboneOption = DEFAULT_BACKBONE,
     alpha: AlphaOption = None,
     input_resolution: ResolutionOption = None,
     weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
@@ -140,11 +141,9 @@ def train(
 
     if epochs is not None and samples_per_image is not None:
         raise ValueError("expected --epochs or --samples-per-image, got both")
-    if alpha is None and backbone == "mobilenet_v1":
-        alpha = 0.5
     settings = TrainSettings(
         backbone=backbone,
-        alpha=alpha,
+        alpha=_alpha(backbone, alpha),
         input_resolution=input_resolution,
         weights=weights,
         quantize=tuple(mode.value for mode in dict.fromkeys(quantize or [Mode.INT8])),
@@ -339,7 +338,7 @@ def demo(
 @reports_errors
 def pull(
     folder: Annotated[Path, typer.Argument(help="Folder to fill; set KIT_WEIGHTS_DIR to it.")],
-    backbone: BackboneOption = "mobilenet_v1",
+    backbone: BackboneOption = DEFAULT_BACKBONE,
     alpha: AlphaOption = None,
     input_resolution: ResolutionOption = None,
     every: Annotated[
@@ -353,12 +352,14 @@ def pull(
     if every:
         choices = every_choice(backbone)
     else:
-        if alpha is None and backbone == "mobilenet_v1":
-            alpha = 0.5
-        choices = (choose(backbone, alpha, input_resolution),)
+        choices = (choose(backbone, _alpha(backbone, alpha), input_resolution),)
     import_tensorflow()
     for name, state in pull_weights(choices, folder).items():
         print(f"{folder / name}: {state}")
+
+
+def _alpha(backbone: str, alpha: float | None) -> float | None:
+    return DEFAULT_ALPHA if alpha is None and backbone == DEFAULT_BACKBONE else alpha
 
 
 def _first(*values: int | None) -> int:

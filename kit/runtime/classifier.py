@@ -187,16 +187,7 @@ class Classifier:
         self, paths: Iterable[str | os.PathLike[str]]
     ) -> Iterator[npt.NDArray[np.float32] | Failure]:
         """`scores` of many files on all cores, in their order; a Failure for an unreadable one."""
-
-        def work(path: str | os.PathLike[str]) -> npt.NDArray[np.float32] | Failure:
-            try:
-                pixels = read_image(path, self.preprocess.input_resolution)
-            except ImageError as error:
-                return Failure(str(path), str(error))
-            with self._single_runner() as runner:
-                return self._run(runner, pixels)
-
-        return ordered_map(work, paths, self._num_threads)
+        return (scores for _, scores in self._named_scores(paths))
 
     def classify(self, image: Any) -> Classification:
         """The best categories of one image; arguments and errors as `scores`."""
@@ -207,9 +198,8 @@ class Classifier:
         self, paths: Iterable[str | os.PathLike[str]]
     ) -> Iterator[Classification | Failure]:
         """`classify` for many files on all cores, in their order; bad ones do not end it."""
-        first, second = _tee(paths)
-        for path, scores in zip(first, self.scores_of_files(second), strict=False):
-            yield scores if isinstance(scores, Failure) else self.classification(str(path), scores)
+        for name, scores in self._named_scores(paths):
+            yield scores if isinstance(scores, Failure) else self.classification(name, scores)
 
     def classification(self, image: str | None, scores: npt.NDArray[np.float32]) -> Classification:
         """Scores to categories, by this classifier's top k, threshold and lists."""
@@ -220,6 +210,19 @@ class Classifier:
             if self._shown[index] and scores[index] >= self._score_threshold
         )
         return Classification(image, tuple(categories)[: self._top_k])
+
+    def _named_scores(
+        self, paths: Iterable[str | os.PathLike[str]]
+    ) -> Iterator[tuple[str, npt.NDArray[np.float32] | Failure]]:
+        def work(path: str | os.PathLike[str]) -> tuple[str, npt.NDArray[np.float32] | Failure]:
+            try:
+                pixels = read_image(path, self.preprocess.input_resolution)
+            except ImageError as error:
+                return str(path), Failure(str(path), str(error))
+            with self._single_runner() as runner:
+                return str(path), self._run(runner, pixels)
+
+        return ordered_map(work, paths, self._num_threads)
 
     def _run(self, runner: Runner, pixels: Pixels) -> npt.NDArray[np.float32]:
         tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
@@ -234,13 +237,6 @@ class Classifier:
             runner = Runner(self.file.path, 1)
         yield runner
         self._idle.append(runner)
-
-
-def _tee(paths: Iterable[Any]) -> tuple[Iterator[Any], Iterator[Any]]:
-    from itertools import tee
-
-    first, second = tee(paths)
-    return first, second
 
 
 def _labels(file: ModelFile, given: Iterable[str] | None, runner: Runner) -> tuple[str, ...]:
