@@ -15,6 +15,7 @@ import numpy as np
 from converters.tflite import convert_model
 from kit.data import PARTS, Dataset, LabelledImage, SplitSettings, scan_images, split_dataset
 from kit.data.split import check_split, group_warnings
+from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 from kit.errors import AccuracyError, DataError, ImageError, SpecError, TrainingError
 from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
@@ -32,7 +33,7 @@ from kit.spec import (
     check_schema_version,
     load_json,
 )
-from kit.training.backbones import DEFAULT_ALPHA, DEFAULT_BACKBONE, choose, taking_pixels
+from kit.training.backbones import choose, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
-from kit.training.backbones import DEFAULT_ALPHA, DEFAULT_BACKBONE
+from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 
 app = typer.Typer(
     name="kit",

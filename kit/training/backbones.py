@@ -20,9 +20,6 @@ network, but with 128 a uint8 input of scale 1/128 and zero point 128 is exact: 
 sees the very numbers that the head was trained on.
 """
 
-DEFAULT_BACKBONE, DEFAULT_ALPHA = "mobilenet_v1", 0.5
-"""What is trained, and pulled, where nothing is said."""
-
 _MAXIMUM_RESOLUTION = 1024
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/"
