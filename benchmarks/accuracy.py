@@ -32,7 +32,7 @@ def held_out_answers(
 ) -> tuple[dict[str, Any], Any]:
     """Trains on one folder; answers of each file for the other, by mode, and the truth."""
     from kit.data import scan_images
-    from kit.evaluation.evaluate import score_images, truth_of
+    from kit.evaluation.evaluate import score_files, truth_of
     from kit.retrain import TrainSettings, train
     from kit.runtime import Classifier
 
@@ -49,7 +49,7 @@ def held_out_answers(
         with Classifier.open(result.files[mode]) as classifier:
             dataset = scan_images(held_out, labels=classifier.labels)
             paths = [image.path for image in dataset.images]
-            scores, unreadable = score_images(classifier, dataset, paths)
+            scores, unreadable = score_files(classifier, dataset.root, paths)
             truth = truth_of(dataset, [path for path in paths if path not in unreadable])
             answers[mode] = scores.argmax(axis=1)
     return answers, truth

@@ -1,133 +1,163 @@
-"""Takes the constant part of the weights' rounding error out of the biases before quantisation.
+"""Takes the constant part of the weights' rounding error out of the biases after quantisation.
 
 Rounding a convolution's weights to 8 bits shifts the mean of each output channel. Where batch
 normalisation divides by a tiny variance, as in MobileNet v1's channels that hardly vary, the shift
 is magnified and pushes the answers about. The mean shift is known from the mean input, so it can
 be subtracted (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", ICCV 2019, section 4.2; here with data).
+Correction", ICCV 2019, section 4.2; here with data). It works on the converted files, the float32
+one and the quantised one, and so needs to know nothing of where the network came from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import keras
+from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
+from kit.errors import ConversionError
+from kit.noise import quiet_native
 
 Array = npt.NDArray[np.float32]
 
-_DYNAMIC_MINIMUM = 1024  # dynamic mode leaves smaller weights as they are (converter's default)
-_IMAGES = 64
-_BATCH = 8
+IMAGES = 64
+"""More change nothing that can be measured."""
+
+_DTYPES = ("float32", "float16", "int32", "uint8", "int64", "", "", "int16", "", "int8")
 
 
-@contextmanager
-def corrected_biases(model: keras.Model, inputs: Array, mode: str) -> Iterator[None]:
-    """Within it the model's biases are those for 8-bit weights; afterwards they are as before.
+def corrected_biases(quantized: bytes, float32: bytes, inputs: Sequence[Array]) -> bytes:
+    """The quantised file with biases that make up for its rounded weights.
 
     Args:
-        model: a functional model; convolutions in nested models are not corrected.
-        inputs: what the model sees, float32 `[images, side, side, 3]`; none: nothing is corrected.
-        mode: `dynamic`, `int8` or `int16x8`.
+        quantized: a flatbuffer with 8-bit weights.
+        float32: the same network's flatbuffer without quantisation.
+        inputs: what the network sees, each float32 `[side, side, 3]`.
+
+    Raises:
+        ConversionError: the two are not of one network.
     """
-    before = model.get_weights()
-    try:
-        if len(inputs):
-            _correct(model, inputs[:_IMAGES], mode)
-        yield
-    finally:
-        model.set_weights(before)
+    reference, model = from_bytes(float32), from_bytes(quantized)
+    layers, quantized_layers = weighted_operators(reference), weighted_operators(model)
+    shapes = [_tensor(reference, layer, 1).shape.tolist() for layer in layers]
+    if shapes != [_tensor(model, layer, 1).shape.tolist() for layer in quantized_layers]:
+        raise ConversionError(
+            "expected the quantised file to have the float32 file's layers, got others: "
+            "convert both from one network"
+        )
+    means = _mean_inputs(reference, [layer.inputs[0] for layer in layers], inputs[:IMAGES])
+    for layer, rounded, mean in zip(layers, quantized_layers, means, strict=True):
+        error = _values(model, rounded, 1) - _values(reference, layer, 1)
+        if error.any() and len(rounded.inputs) > 2 and rounded.inputs[2] >= 0:
+            _subtract_from_bias(model, rounded, _mean_output(layer, mean, error))
+    return to_bytes(model)
 
 
-def _correct(model: keras.Model, inputs: Array, mode: str) -> None:
-    import keras
-
-    minimum = _DYNAMIC_MINIMUM if mode == "dynamic" else 0
-    convolutions = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
-        and not isinstance(layer, keras.layers.Conv2DTranspose)
-        and layer.kernel.shape.num_elements() >= minimum
-    ]
-    if not convolutions:
-        return
-    means = _mean_inputs(model, [layer.input for layer in convolutions], inputs)
-    # All shifts are found before any bias changes: each is relative to the float model.
-    shifts = [
-        _mean_shift(layer, _batch_normalization(model, layer), mean)
-        for layer, mean in zip(convolutions, means, strict=True)
-    ]
-    for layer, shift in zip(convolutions, shifts, strict=True):
-        normalization = _batch_normalization(model, layer)
-        if normalization is not None and normalization.center:
-            normalization.beta.assign_sub(shift)
-        elif normalization is None and layer.use_bias:
-            layer.bias.assign_sub(shift)
+def _tensor(model: Any, op: Any, position: int) -> Any:
+    return model.subgraphs[0].tensors[op.inputs[position]]
 
 
-def _mean_inputs(model: keras.Model, tensors: list[Any], inputs: Array) -> list[Array]:
-    """Mean over the images of each tensor, float32 `[1, height, width, channels]`."""
-    import keras
-
-    probe = keras.Model(model.inputs[0], tensors)
-    sums: list[Array] | None = None
-    for start in range(0, len(inputs), _BATCH):
-        outputs = probe(inputs[start : start + _BATCH], training=False)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        batch = [np.asarray(value).sum(axis=0, keepdims=True) for value in outputs]
-        sums = batch if sums is None else [a + b for a, b in zip(sums, batch, strict=True)]
-    assert sums is not None
-    return [np.asarray(total / len(inputs), np.float32) for total in sums]
+def _values(model: Any, op: Any, position: int) -> npt.NDArray[np.float64]:
+    """A constant input of an operator, dequantised."""
+    tensor = _tensor(model, op, position)
+    values = _stored(model, tensor).astype(np.float64)
+    if tensor.quantization is None or tensor.quantization.scale is None:
+        return values
+    # Weights and biases are symmetric: their zero point is 0.
+    scales = np.asarray(tensor.quantization.scale, np.float64)
+    shape = [1] * values.ndim
+    shape[tensor.quantization.quantizedDimension] = len(scales)
+    return values * scales.reshape(shape)
 
 
-def _batch_normalization(model: keras.Model, layer: Any) -> Any:
-    """The batch normalisation that TensorFlow Lite folds into this convolution, or None."""
-    import keras
-
-    consumers = [node.operation for node in layer._outbound_nodes]
-    consumers = [operation for operation in consumers if operation in model.layers]
-    if len(consumers) == 1 and isinstance(consumers[0], keras.layers.BatchNormalization):
-        return consumers[0]
-    return None
+def _stored(model: Any, tensor: Any) -> npt.NDArray[Any]:
+    data = bytes(model.buffers[tensor.buffer].data)
+    return np.frombuffer(data, _DTYPES[tensor.type]).reshape(tensor.shape)
 
 
-def _mean_shift(layer: Any, normalization: Any, mean_input: Array) -> Array:
-    """How far rounding moves the mean of each output channel, in the units of the bias.
+def _mean_inputs(model: Any, tensors: list[int], inputs: Sequence[Array]) -> list[Array]:
+    """Mean over the images of each tensor, with a batch axis of 1."""
+    from ai_edge_litert.interpreter import Interpreter
 
-    A convolution is linear, so the mean of its output is its output for the mean input.
-    """
-    import keras
-
-    kernel = np.asarray(layer.kernel)
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-    channels = int(np.prod(kernel.shape[2:])) if depthwise else kernel.shape[3]
-    factor = np.ones(channels, np.float32)
-    if normalization is not None:
-        factor = 1 / np.sqrt(np.asarray(normalization.moving_variance) + normalization.epsilon)
-        if normalization.scale:
-            factor = factor * np.asarray(normalization.gamma)
-    factors = factor.reshape(kernel.shape[2:]) if depthwise else factor
-    folded = kernel * factors
-    error = _rounded(folded, (0, 1) if depthwise else (0, 1, 2)) - folded
-    convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
-    shifted = convolve(
-        mean_input,
-        error.astype(np.float32),
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-    )
-    return np.asarray(np.asarray(shifted).mean(axis=(0, 1, 2)), np.float32)
+    probe = copy.copy(model)
+    probe.subgraphs = [copy.copy(model.subgraphs[0])]
+    probe.subgraphs[0].outputs = sorted(set(tensors))
+    probe.signatureDefs = None
+    with quiet_native:
+        interpreter = Interpreter(model_content=to_bytes(probe))
+        interpreter.allocate_tensors()
+    image = interpreter.get_input_details()[0]["index"]
+    places = [detail["index"] for detail in interpreter.get_output_details()]
+    sums: dict[int, Any] = dict.fromkeys(probe.subgraphs[0].outputs, 0.0)
+    for values in inputs:
+        interpreter.set_tensor(image, values[None])
+        interpreter.invoke()
+        for tensor, place in zip(sums, places, strict=True):
+            sums[tensor] = sums[tensor] + interpreter.get_tensor(place).astype(np.float64)
+    return [np.asarray(sums[tensor] / len(inputs), np.float32) for tensor in tensors]
 
 
-def _rounded(weights: Array, axes: tuple[int, ...]) -> Array:
-    """Symmetric, 127 levels a side, a scale for each channel, as TensorFlow Lite quantises."""
-    scale = np.abs(weights).max(axis=axes, keepdims=True) / 127
-    scale[scale == 0] = 1
-    return np.asarray(np.round(weights / scale) * scale)
+def _mean_output(op: Any, mean: Array, weights: npt.NDArray[np.float64]) -> Array:
+    """What a linear operator makes of a mean input, as a mean of each channel, `[channels]`."""
+    result = np.asarray(_LAYERS[type(op.builtinOptions).__name__](op.builtinOptions, mean, weights))
+    return np.asarray(result.reshape(-1, result.shape[-1]).mean(axis=0), np.float32)
+
+
+def _convolve(options: Any, mean: Array, weights: npt.NDArray[np.float64]) -> Any:
+    import tensorflow as tf
+
+    kernel = weights.astype(np.float32).transpose(1, 2, 3, 0)
+    return tf.nn.conv2d(mean, kernel, **_geometry(options))
+
+
+def _convolve_depthwise(options: Any, mean: Array, weights: npt.NDArray[np.float64]) -> Any:
+    import tensorflow as tf
+
+    _, height, width, _ = weights.shape
+    kernel = weights.astype(np.float32).reshape(height, width, mean.shape[3], -1)
+    geometry = _geometry(options)
+    return tf.nn.depthwise_conv2d(mean, kernel, **geometry)
+
+
+def _geometry(options: Any) -> dict[str, Any]:
+    return {
+        "strides": [1, options.strideH, options.strideW, 1],
+        "padding": ("SAME", "VALID")[options.padding],
+        "dilations": [options.dilationHFactor, options.dilationWFactor],
+    }
+
+
+def _multiply(options: Any, mean: Array, weights: npt.NDArray[np.float64]) -> Any:
+    return mean.reshape(-1, weights.shape[1]) @ weights.T
+
+
+_LAYERS = {
+    "Conv2DOptionsT": _convolve,
+    "DepthwiseConv2DOptionsT": _convolve_depthwise,
+    "FullyConnectedOptionsT": _multiply,
+}
+
+
+def _subtract_from_bias(model: Any, op: Any, shift: Array) -> None:
+    graph = model.subgraphs[0]
+    # Equal constants are stored once: give this operator a bias of its own.
+    uses = Counter(index for other in graph.operators for index in other.inputs)
+    tensor = graph.tensors[op.inputs[2]]
+    sharers = Counter(other.buffer for other in graph.tensors)
+    if uses[op.inputs[2]] > 1 or sharers[tensor.buffer] > 1:
+        tensor = copy.copy(tensor)
+        tensor.buffer = len(model.buffers)
+        model.buffers.append(copy.copy(model.buffers[graph.tensors[op.inputs[2]].buffer]))
+        op.inputs = np.array([*op.inputs[:2], len(graph.tensors), *op.inputs[3:]], np.int32)
+        graph.tensors.append(tensor)
+    stored = _stored(model, tensor)
+    bias = _values(model, op, 2) - shift
+    if stored.dtype.kind == "i":
+        limits = np.iinfo(stored.dtype)
+        bias = np.clip(np.round(bias / tensor.quantization.scale), limits.min, limits.max)
+    data = bias.astype(stored.dtype).tobytes()
+    model.buffers[tensor.buffer].data = np.frombuffer(data, np.uint8)

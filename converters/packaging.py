@@ -10,10 +10,20 @@ import io
 import zipfile
 from collections.abc import Mapping
 
+from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
 from kit.errors import ConversionError
 from kit.model_file import LABELS_NAME
 from kit.spec import ModelCard
 
+_FLOAT32, _FLOAT16, _UINT8, _INT16, _INT8 = 0, 1, 3, 7, 9  # TensorType in schema.fbs
+_QUANTIZATIONS = {  # by the type of a layer's input and of its weights
+    (_FLOAT32, _FLOAT32): "float32",
+    (_FLOAT32, _INT8): "dynamic",
+    (_FLOAT32, _UINT8): "dynamic",
+    (_UINT8, _UINT8): "int8",
+    (_INT8, _INT8): "int8",
+    (_INT16, _INT8): "int16x8",
+}
 _METADATA_NAME = b"TFLITE_METADATA"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 _IMAGE_PROPERTIES = 2  # ContentProperties
@@ -27,14 +37,10 @@ def add_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
 
     Raises ConversionError where `flatbuffer` is no TensorFlow Lite model.
     """
-    import flatbuffers
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(flatbuffer, 0))
-    except Exception as error:  # the generated reader raises whatever its offsets lead to
-        raise ConversionError(f"expected a TensorFlow Lite flatbuffer: {error}") from error
+    model = from_bytes(flatbuffer)
     entries = [entry for entry in model.metadata or [] if entry.name != _METADATA_NAME]
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_metadata(card), np.uint8)
@@ -42,9 +48,33 @@ def add_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
     entry = schema.MetadataT()
     entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
     model.metadata = [*entries, entry]
-    builder = flatbuffers.Builder(len(flatbuffer) + 65536)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return to_bytes(model)
+
+
+def quantization_of(flatbuffer: bytes) -> str:
+    """The quantisation mode of a model that others made, by the tensors of its layers.
+
+    Raises ConversionError where it has no layer with weights, or a mixture that has no name.
+    """
+    model = from_bytes(flatbuffer)
+    tensors = model.subgraphs[0].tensors
+    if any(tensor.type == _FLOAT16 for tensor in tensors):
+        return "float16"
+    layers = weighted_operators(model)
+    if not layers:
+        raise ConversionError("expected layers with weights, the model has none")
+    kinds = [tuple(tensors[index].type for index in layer.inputs[:2]) for layer in layers]
+    modes = {_QUANTIZATIONS.get(kind, "") for kind in kinds}
+    if modes == {"int8", "float32"} and kinds[-1] == (_FLOAT32, _FLOAT32):
+        return "int8_float_head"
+    if len(modes) == 2 and "dynamic" in modes and "float32" in modes:
+        return "dynamic"  # the converter leaves small weights as they are
+    mode = modes.pop() if len(modes) == 1 else ""
+    if not mode:
+        raise ConversionError(
+            f"expected layers of one quantisation, got tensors of types {sorted(set(kinds))}"
+        )
+    return mode
 
 
 def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Keras to TensorFlow Lite, in five quantisation modes."""
+"""A network to TensorFlow Lite, in each quantisation mode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.bias_correction import corrected_biases
+from converters.bias_correction import IMAGES, corrected_biases
+from converters.float_head import head_outputs, with_float_head
+from converters.network import Network, of_keras
 from kit.errors import ConversionError
 from kit.noise import quiet_native
 from kit.preprocess import Pixels, to_input
@@ -17,7 +19,9 @@ from kit.spec import QUANTIZATION_MODES, PreprocessSpec
 if TYPE_CHECKING:
     import keras
 
-MODES_WITH_REPRESENTATIVE_DATASET = ("int8", "int16x8")
+FLOAT_HEAD = "int8_float_head"
+MODES_WITH_REPRESENTATIVE_DATASET = ("int8", FLOAT_HEAD, "int16x8")
+MODES_WITH_EIGHT_BIT_WEIGHTS = ("dynamic", *MODES_WITH_REPRESENTATIVE_DATASET)
 
 
 def convert_model(
@@ -26,36 +30,73 @@ def convert_model(
     spec: PreprocessSpec,
     representative_dataset: Sequence[Pixels] = (),
 ) -> bytes:
+    """`convert_network` of a Keras model from `[batch, side, side, 3]` as `spec` makes it."""
+    network = of_keras(model, spec.input_resolution)
+    return convert_network(network, mode, spec, representative_dataset)
+
+
+def convert_network(
+    network: Network,
+    mode: str,
+    spec: PreprocessSpec,
+    representative_dataset: Sequence[Pixels] = (),
+    float32: bytes | None = None,
+) -> bytes:
     """Converts an image classifier; its answer for one image at a time.
 
-    `int8` takes uint8 pixels and gives float32 scores; the others take and give float32. 8-bit
-    weights come with corrected biases (see converters.bias_correction).
+    `int8` and `int8_float_head` take uint8 pixels and give float32 scores; the others take and
+    give float32. 8-bit weights come with corrected biases (see converters.bias_correction).
 
     Args:
-        model: from float32 `[batch, side, side, 3]` as `spec` makes it, to scores. (For `float32`
-            any input dtype will do.)
+        network: from an input as `spec` makes it to scores. (For `float32` any input dtype will
+            do.)
         mode: one of QUANTIZATION_MODES.
         spec: how pixels become its input.
         representative_dataset: pixels, uint8 `[side, side, 3]`, that show the range of every
             tensor; needed for `int8` and `int16x8`, of use for `dynamic`.
+        float32: what this function gave for that mode, if it is at hand.
 
     Returns:
         A .tflite flatbuffer without metadata.
 
     Raises:
-        ConversionError: TensorFlow cannot convert the model.
-        ValueError: an unknown mode, or no representative data where it is needed.
+        ConversionError: TensorFlow cannot convert the network, or there is no representative data
+            where it is needed.
+        ValueError: an unknown mode.
     """
     if mode not in QUANTIZATION_MODES:
         raise ValueError(f"expected a mode of {', '.join(QUANTIZATION_MODES)}, got {mode!r}")
     if mode in MODES_WITH_REPRESENTATIVE_DATASET and not representative_dataset:
-        raise ValueError(f"expected representative images for {mode}, got none")
-    inputs = np.stack([to_input(p, spec) for p in representative_dataset or [_blank(spec)]])
-    weights_are_8_bit = mode in ("dynamic", "int8", "int16x8")
-    correcting = corrected_biases(model, inputs if weights_are_8_bit else inputs[:0], mode)
+        raise ConversionError(
+            f"expected representative images for {mode}, got none: --representative-images FOLDER "
+            "with photographs like those to be labelled, or another --quantize"
+        )
+    corrected = mode in MODES_WITH_EIGHT_BIT_WEIGHTS and bool(representative_dataset)
+    if float32 is None and (corrected or mode == "float32"):
+        float32 = _converted(network, "float32", spec)
+    if mode == "float32" and float32 is not None:
+        return float32
+    head = head_outputs(float32) if mode == FLOAT_HEAD and float32 is not None else []
+    flatbuffer = _converted(network, mode, spec, representative_dataset, head)
+    if not corrected or float32 is None:
+        return flatbuffer
+    inputs = [to_input(pixels, spec) for pixels in representative_dataset[:IMAGES]]
+    return corrected_biases(flatbuffer, float32, inputs)
+
+
+def _converted(
+    network: Network,
+    mode: str,
+    spec: PreprocessSpec,
+    representative: Sequence[Pixels] = (),
+    head: Sequence[str] = (),
+) -> bytes:
     try:
-        with correcting, quiet_native:
-            return bytes(_converter(model, mode, spec, representative_dataset).convert())
+        with quiet_native:
+            converter = _converter(network, mode, spec, representative)
+            if mode == FLOAT_HEAD:
+                return with_float_head(converter, head)
+            return bytes(converter.convert())
     except MemoryError:
         raise
     except Exception as error:  # the converter's own exception is not in TensorFlow's interface
@@ -65,25 +106,12 @@ def convert_model(
         ) from error
 
 
-def _blank(spec: PreprocessSpec) -> Pixels:
-    return np.zeros((spec.input_resolution, spec.input_resolution, 3), np.uint8)
-
-
 def _converter(
-    model: keras.Model, mode: str, spec: PreprocessSpec, representative: Sequence[Pixels]
+    network: Network, mode: str, spec: PreprocessSpec, representative: Sequence[Pixels]
 ) -> Any:
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
-    side = spec.input_resolution
-    # One image, fixed: a batch of unknown size would leave shape arithmetic in the graph.
-    signature = tf.TensorSpec([1, side, side, 3], model.inputs[0].dtype, name="image")
-    graph = tf.function(lambda image: model(image, training=False)).get_concrete_function(signature)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [convert_variables_to_constants_v2(graph)]
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([network.function])
     # Per-channel dense layers are version 12 of FULLY_CONNECTED, which tflite-runtime 2.14 refuses.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     if mode == "float32":
@@ -96,8 +124,9 @@ def _converter(
         converter.representative_dataset = lambda: (
             [to_input(pixels, spec)[None]] for pixels in samples
         )
-    if mode == "int8":
+    if mode in ("int8", FLOAT_HEAD):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if mode == "int8":
         converter.inference_input_type = tf.uint8
     if mode == "int16x8":
         converter.target_spec.supported_ops = [

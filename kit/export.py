@@ -1,38 +1,48 @@
-"""A trained model to a packaged .tflite file that has been scored by the runtime that ships."""
+"""A network to packaged .tflite files that have been scored by the runtime that ships."""
 
 from __future__ import annotations
 
+import json
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from converters.operators import minimum_runtime
+import numpy as np
+
+from converters.network import Network
+from converters.operators import check_runtime, minimum_runtime
 from converters.packaging import add_metadata, append_files
-from converters.tflite import convert_model
-from kit.data import Dataset
-from kit.errors import DataError
-from kit.evaluation.evaluate import score_images, truth_of
-from kit.evaluation.metrics import Agreement, Evaluation, Scores
+from converters.tflite import convert_network
+from kit.errors import AccuracyError, ConversionError, DataError
+from kit.evaluation.evaluate import score_files
+from kit.evaluation.metrics import Agreement, Evaluation, Scores, Truth
 from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
-from kit.preprocess import Pixels
-from kit.reporting import Reporter, Silent
+from kit.preprocess import Pixels, to_input
+from kit.reporting import Reporter, Silent, tell_left_out
 from kit.runtime import Classifier
-from kit.runtime.self_test import make_golden
-from kit.spec import ModelCard
+from kit.runtime.self_test import PATTERNS, draw_pattern, make_golden, self_test
+from kit.spec import QUANTIZATION_MODES, ModelCard
 
-if TYPE_CHECKING:
-    import keras
+AUTO = "auto"
+AUTO_MODES = ("int8", "int8_float_head", "int16x8", "float16")
+"""What `auto` tries, smallest and fastest first."""
+AUTO_DROP = 0.01
+"""Of accuracy that `auto` lets a file lose, unless told otherwise."""
+SOURCE_TOLERANCE = 1e-4
+"""Largest difference of a score between the source and its float32 file."""
+_SOURCE_IMAGES = 16
 
 GOLDEN_TOLERANCE = {
     "float32": 0.001,
     "float16": 0.02,
     "dynamic": 0.05,
     "int8": 0.03,
+    "int8_float_head": 0.03,
     "int16x8": 0.01,
 }
 """Difference of a score that a golden check lets pass, by quantisation, besides the kernels' own.
@@ -43,6 +53,25 @@ kernel moves scores by far more.
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Photographs on which the files of one network are compared.
+
+    Attributes:
+        name: `test` for the test part of a run, `images` for what the user gave.
+        root: their folder.
+        paths: relative to it.
+        truth: int64, index of the label of each; None: they are not labelled.
+        seen: whether quantisation looked at them.
+    """
+
+    name: str
+    root: Path
+    paths: tuple[str, ...]
+    truth: Truth | None
+    seen: bool = False
+
+
+@dataclass(frozen=True)
 class Exported:
     """One packaged file and what was measured on it.
 
@@ -50,72 +79,287 @@ class Exported:
         mode: quantisation.
         content: the file.
         card: as it stands in the file.
-        evaluation: on the test part.
-        agreement: with the float32 file on the same images.
+        evaluation: on labelled photographs; None without.
+        agreement: with the float32 file on photographs; None without.
+        source_difference: largest of a score between the source and the float32 file.
+        source_images: on how many images that was looked at, drawn patterns among them.
+        operators: as kit.model_file.ModelFile has them.
     """
 
     mode: str
     content: bytes
     card: ModelCard
-    evaluation: Evaluation
-    agreement: Agreement
+    evaluation: Evaluation | None
+    agreement: Agreement | None
+    source_difference: float = 0.0
+    source_images: int = 0
+    operators: tuple[tuple[int, str, int], ...] = ()
 
 
-def export_modes(
-    model: keras.Model,
-    modes: Sequence[str],
-    card: ModelCard,
-    representative_dataset: Sequence[Pixels],
-    dataset: Dataset,
-    test_paths: Sequence[str],
-    reporter: Reporter | None = None,
-) -> dict[str, Exported]:
-    """Converts, packages and scores; float32 always, as what the others are compared with.
+@dataclass(frozen=True)
+class Gates:
+    """What a converted model must reach; else nothing is kept.
+
+    Attributes:
+        max_accuracy_drop: that a file's accuracy on the test part may lie below float32's, 0 to 1.
+        assert_accuracy_at_least: on the test part, 0 to 1.
+    """
+
+    max_accuracy_drop: float | None = None
+    assert_accuracy_at_least: float | None = None
+
+    def check(self, exported: Mapping[str, Exported], modes: Sequence[str]) -> None:
+        """Raises AccuracyError for the first file that fails, ValueError without accuracies."""
+        if self == Gates():
+            return
+        reference = exported["float32"].evaluation
+        if reference is None:
+            raise ValueError(
+                "expected labelled images to measure accuracy on, got none: give --images"
+            )
+        float32 = reference.accuracy
+        for mode in modes:
+            evaluation = exported[mode].evaluation
+            assert evaluation is not None  # all files of one Exporter have the same photographs
+            accuracy = evaluation.accuracy
+            drop = float32.value - accuracy.value
+            if self.max_accuracy_drop is not None and drop > self.max_accuracy_drop:
+                raise AccuracyError(
+                    f"expected {mode} to lose at most {self.max_accuracy_drop:.4f} of float32's "
+                    f"accuracy, it lost {drop:.4f} ({accuracy} after {float32}); nothing was kept: "
+                    "try int16x8 or float16, or more --representative-images"
+                )
+            least = self.assert_accuracy_at_least
+            if least is not None and accuracy.value < least:
+                raise AccuracyError(
+                    f"expected an accuracy of at least {least:.4f}, {mode} has {accuracy}; "
+                    "nothing was kept: add images, or take a larger backbone or resolution"
+                )
+
+
+class Exporter:
+    """Converts one network to any mode, packages and scores the files.
 
     Args:
-        model: from input to scores.
-        modes: quantisation modes.
+        network: from input to scores.
         card: all but quantisation, operators, metrics and golden checks.
         representative_dataset: pixels for quantisation, uint8 `[side, side, 3]`.
-        dataset: the images.
-        test_paths: those to score.
+        trial: the photographs to score.
+        target_runtime: key of converters.operators.RUNTIMES that must have all operators.
         reporter: progress.
-
-    Returns:
-        By mode, `float32` first.
-
-    Raises:
-        ConversionError, ModelFileError, InferenceError: a file cannot be made, or does not run.
     """
-    reporter = reporter or Silent()
-    exported: dict[str, Exported] = {}
-    float_scores: Scores | None = None
-    truth = truth_of(dataset, test_paths)
-    for mode in dict.fromkeys(("float32", *modes)):
-        reporter.say(f"converting to {mode}")
-        flatbuffer = convert_model(model, mode, card.preprocess, representative_dataset)
+
+    def __init__(
+        self,
+        network: Network,
+        card: ModelCard,
+        representative_dataset: Sequence[Pixels],
+        trial: Trial | None,
+        target_runtime: str | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        if network.output_width != len(card.labels):
+            raise ConversionError(
+                f"expected {network.output_width} labels, one for each score, "
+                f"got {len(card.labels)}: these labels belong to another model"
+            )
+        self._network = network
+        self._card = card
+        self._representative = representative_dataset
+        self._trial = trial
+        self._target_runtime = target_runtime
+        self._reporter = reporter or Silent()
+        self._made: dict[str, Exported] = {}
+        self._float32: bytes | None = None
+        self._float32_scores: Scores | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether accuracies can be measured."""
+        return self._trial is not None and self._trial.truth is not None
+
+    def export(self, mode: str) -> Exported:
+        """The packaged file of a mode, scored.
+
+        Raises:
+            ConversionError: it cannot be made, answers otherwise than the source, fails its own
+                golden check, or needs a newer runtime than the target.
+            ModelFileError, InferenceError: the runtime refuses it.
+            DataError: no image of the trial can be read.
+        """
+        for needed in ("float32", mode):  # float32 is what the others are compared with
+            if needed not in self._made:
+                self._export(needed)
+        if self._target_runtime is not None:
+            check_runtime(self._made[mode].operators, self._target_runtime)
+        return self._made[mode]
+
+    def choose(self, max_drop: float | None) -> Exported:
+        """The first of AUTO_MODES that loses at most `max_drop` of float32's accuracy.
+
+        Raises AccuracyError where none does, ValueError without labelled photographs.
+        """
+        if not self.labelled:
+            raise ValueError(
+                "expected labelled images to choose a quantisation by, got none: give --images, "
+                "or a --quantize of your own"
+            )
+        max_drop = AUTO_DROP if max_drop is None else max_drop
+        for mode in AUTO_MODES:
+            try:
+                exported = self.export(mode)
+                Gates(max_accuracy_drop=max_drop).check(
+                    {mode: exported, "float32": self._made["float32"]}, (mode,)
+                )
+            except (AccuracyError, ConversionError) as error:
+                self._reporter.say(f"auto: not {mode}: {error}")
+                continue
+            self._reporter.say(f"auto: {mode}, which loses at most {max_drop:g} of accuracy")
+            return exported
+        raise AccuracyError(
+            f"expected one of {', '.join(AUTO_MODES)} to lose at most {max_drop:g} of accuracy, "
+            "none does; nothing was kept: take float32, or allow more with --max-accuracy-drop"
+        )
+
+    def _export(self, mode: str) -> None:
+        self._reporter.say(f"converting to {mode}")
+        spec = self._card.preprocess
+        flatbuffer = convert_network(self._network, mode, spec, self._representative, self._float32)
+        if mode == "float32":
+            self._float32 = flatbuffer
+        card = replace(self._card, quantization=mode)
         with tempfile.TemporaryDirectory(prefix="kit-") as folder:
             path = Path(folder, f"{mode}.tflite")
-            this = replace(card, quantization=mode)
-            described = add_metadata(flatbuffer, this)
-            _write(path, described, this)
-            this = replace(this, minimum_runtime=minimum_runtime(read_model_file(path).operators))
+            card, operators = describe(path, flatbuffer, card)
             with Classifier.open(path) as classifier:
-                golden = make_golden(classifier, GOLDEN_TOLERANCE[mode])
-                scores, unreadable = score_images(
-                    classifier, dataset, test_paths, reporter, f"scoring {mode}"
-                )
-            if unreadable:
+                difference, count = self._compare_with_source(classifier, mode)
+                scores = self._score(classifier, mode)
+            evaluation = agreement = None
+            metrics: dict[str, Any] = {
+                "conversion": {
+                    "largest_difference_to_source": round(difference, 9),
+                    "source_images": count,
+                }
+            }
+            if self._trial is not None and scores is not None:
+                if self._float32_scores is None:
+                    self._float32_scores = scores
+                agreement = Agreement.of(scores, self._float32_scores)
+                figures = agreement.to_json()
+                if self._trial.truth is not None:
+                    evaluation = Evaluation.of(
+                        scores, self._trial.truth, card.labels, self._trial.paths
+                    )
+                    figures = {**test_metrics(evaluation), **figures}
+                metrics[self._trial.name] = figures
+            card = replace(card, metrics=metrics)
+            content = package(path, flatbuffer, card)
+        self._made[mode] = Exported(
+            mode, content, card, evaluation, agreement, difference, count, operators
+        )
+
+    def _score(self, classifier: Classifier, mode: str) -> Scores | None:
+        if self._trial is None:
+            return None
+        scores, unreadable = score_files(
+            classifier, self._trial.root, self._trial.paths, self._reporter, f"scoring {mode}"
+        )
+        if unreadable:
+            kept = [index for index, p in enumerate(self._trial.paths) if p not in unreadable]
+            if not kept or self._trial.name == "test":
                 name, reason = next(iter(unreadable.items()))
-                raise DataError(f"{dataset.root / name}: expected a test image: {reason}")
-            float_scores = scores if float_scores is None else float_scores
-            evaluation = Evaluation.of(scores, truth, card.labels, test_paths)
-            agreement = Agreement.of(scores, float_scores)
-            metrics = {**test_metrics(evaluation), **agreement.to_json()}
-            this = replace(this, golden=golden, metrics={"test": metrics})
-            _write(path, described, this)
-            exported[mode] = Exported(mode, path.read_bytes(), this, evaluation, agreement)
-    return exported
+                raise DataError(f"{self._trial.root / name}: expected an image to score: {reason}")
+            tell_left_out(tuple(unreadable.items()), self._reporter)
+            truth = None if self._trial.truth is None else self._trial.truth[kept]
+            paths = tuple(self._trial.paths[index] for index in kept)
+            self._trial = replace(self._trial, paths=paths, truth=truth)
+        return scores
+
+    def _compare_with_source(self, classifier: Classifier, mode: str) -> tuple[float, int]:
+        """Largest difference of a score, and on how many images; for float32's file, once."""
+        if "float32" in self._made:
+            made = self._made["float32"]
+            return made.source_difference, made.source_images
+        spec = self._card.preprocess
+        images = [draw_pattern(index) for index in range(PATTERNS)]
+        images += list(self._representative[:_SOURCE_IMAGES])
+        theirs = self._network.scores(np.stack([to_input(pixels, spec) for pixels in images]))
+        ours = np.stack([classifier.scores(pixels) for pixels in images])
+        difference = float(np.abs(theirs - ours).max())
+        if not difference <= SOURCE_TOLERANCE:
+            raise ConversionError(
+                f"expected the {mode} file to answer as its source within {SOURCE_TOLERANCE:g}, "
+                f"scores differ by {difference:.6f}; nothing was kept: TensorFlow Lite converts "
+                "an operator of this model otherwise"
+            )
+        return difference, len(images)
+
+
+def describe(
+    path: Path, flatbuffer: bytes, card: ModelCard
+) -> tuple[ModelCard, tuple[tuple[int, str, int], ...]]:
+    """Writes the file, and completes the card with what only the file can tell.
+
+    Returns the card and the file's operators.
+    """
+    _write(path, add_metadata(flatbuffer, card), card)
+    operators = read_model_file(path).operators
+    card = replace(card, minimum_runtime=minimum_runtime(operators))
+    with Classifier.open(path) as classifier:
+        golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])
+    return replace(card, golden=golden), operators
+
+
+def package(path: Path, flatbuffer: bytes, card: ModelCard) -> bytes:
+    """Writes the finished file and repeats its golden checks on it; returns its content.
+
+    Raises ConversionError where a check fails.
+    """
+    _write(path, add_metadata(flatbuffer, card), card)
+    with Classifier.open(path) as classifier:
+        failed = [check.pattern for check in self_test(classifier) if not check.passed]
+    if failed:
+        raise ConversionError(
+            f"expected the finished file to pass its golden checks, it fails {failed}; nothing "
+            "was kept: the runtime does not give the same answer twice"
+        )
+    return path.read_bytes()
+
+
+def check_modes(modes: Sequence[str]) -> None:
+    """Raises ValueError for an unknown quantisation mode, or none, or more beside `auto`."""
+    known = (*QUANTIZATION_MODES, AUTO)
+    if unknown := [mode for mode in modes if mode not in known]:
+        raise ValueError(
+            f"expected quantisation modes of {', '.join(known)}, got {', '.join(unknown)}"
+        )
+    if not modes:
+        raise ValueError("expected at least one quantisation mode, got none")
+    if AUTO in modes and len(modes) > 1:
+        raise ValueError("expected auto alone, got other quantisation modes beside it")
+
+
+def summary(exported: Exported, remark: str = "") -> str:
+    """One line on a file: size, accuracy with its interval, agreement with float32."""
+    parts = [f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB"]
+    if exported.evaluation is not None:
+        parts.append(f"accuracy {exported.evaluation.accuracy}")
+    if exported.agreement is not None:
+        parts.append(
+            f"same answer as float32 {exported.agreement.top_1:.4f} (N={exported.agreement.n}), "
+            f"largest score difference {exported.agreement.largest_difference:.4f}"
+        )
+    return ", ".join(parts) + f"; runs from TensorFlow Lite {exported.card.minimum_runtime}"
+
+
+def verification(exported: Exported) -> str:
+    """What was compared on how many images, besides what `summary` says."""
+    against = "" if exported.agreement else "; no photographs were given to compare answers on"
+    return (
+        "checked: the float32 file against its source, largest score difference "
+        f"{exported.source_difference:.1e} (N={exported.source_images}); "
+        f"{len(exported.card.golden)} golden checks passed on the finished file{against}"
+    )
 
 
 def test_metrics(evaluation: Evaluation) -> dict[str, Any]:
@@ -126,8 +370,6 @@ def test_metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _write(path: Path, flatbuffer: bytes, card: ModelCard) -> None:
-    import json
-
     labels = "".join(f"{label}\n" for label in card.labels)
     data = json.dumps(card.to_json(), ensure_ascii=False, separators=(",", ":"))
     path.write_bytes(

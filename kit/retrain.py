@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,26 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.network import of_keras
 from converters.tflite import convert_model
 from kit.data import PARTS, Dataset, LabelledImage, SplitSettings, scan_images, split_dataset
 from kit.data.split import check_split, group_warnings
 from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
-from kit.errors import AccuracyError, DataError, ImageError, SpecError, TrainingError
+from kit.errors import ImageError
 from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
-from kit.export import Exported, export_modes, now, package_versions
-from kit.files import check_absent, folder_beside, write_beside
+from kit.export import (
+    AUTO,
+    Exported,
+    Exporter,
+    Gates,
+    Trial,
+    check_modes,
+    now,
+    package_versions,
+    summary,
+)
+from kit.files import check_absent, folder_beside
 from kit.preprocess import Pixels, fit_pixels
 from kit.reporting import Reporter, Silent, tell_left_out
+from kit.representative import IMAGES, read_representative, representative_paths
+from kit.run_folder import MODEL_NAME, RUN_NAME
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import (
-    QUANTIZATION_MODES,
     SCHEMA_VERSION,
     ModelCard,
     PreprocessSpec,
-    check_schema_version,
-    load_json,
 )
 from kit.training.backbones import choose, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
@@ -42,40 +51,6 @@ from kit.training.whole import train_whole
 
 if TYPE_CHECKING:
     import keras
-
-MODEL_NAME, RUN_NAME = "model.keras", "run.json"
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What a converted model must reach; else nothing is kept.
-
-    Attributes:
-        max_accuracy_drop: that a file's accuracy on the test part may lie below float32's, 0 to 1.
-        assert_accuracy_at_least: on the test part, 0 to 1.
-    """
-
-    max_accuracy_drop: float | None = None
-    assert_accuracy_at_least: float | None = None
-
-    def check(self, exported: Mapping[str, Exported], modes: Sequence[str]) -> None:
-        """Raises AccuracyError for the first file that fails."""
-        float32 = exported["float32"].evaluation.accuracy
-        for mode in modes:
-            accuracy = exported[mode].evaluation.accuracy
-            drop = float32.value - accuracy.value
-            if self.max_accuracy_drop is not None and drop > self.max_accuracy_drop:
-                raise AccuracyError(
-                    f"expected {mode} to lose at most {self.max_accuracy_drop:.4f} of float32's "
-                    f"accuracy, it lost {drop:.4f} ({accuracy} after {float32}); nothing was kept: "
-                    "try int16x8 or float16, or more --representative-images"
-                )
-            least = self.assert_accuracy_at_least
-            if least is not None and accuracy.value < least:
-                raise AccuracyError(
-                    f"expected an accuracy of at least {least:.4f}, {mode} has {accuracy}; "
-                    "nothing was kept: add images, or take a larger backbone or resolution"
-                )
 
 
 @dataclass(frozen=True)
@@ -106,7 +81,7 @@ class TrainSettings:
     resize: str = "bilinear"
     split: SplitSettings = field(default_factory=SplitSettings)
     fitting: FitSettings = field(default_factory=FitSettings)
-    representative_images: int = 100
+    representative_images: int = IMAGES
     gates: Gates = field(default_factory=Gates)
     intended_use: str = ""
 
@@ -133,17 +108,6 @@ class TrainResult:
     files: Mapping[str, Path]
     evaluations: Mapping[str, Evaluation]
     left_out: tuple[tuple[str, str], ...]
-
-
-def check_modes(modes: Sequence[str]) -> None:
-    """Raises ValueError for an unknown quantisation mode, or none."""
-    if unknown := [mode for mode in modes if mode not in QUANTIZATION_MODES]:
-        raise ValueError(
-            f"expected quantisation modes of {', '.join(QUANTIZATION_MODES)}, "
-            f"got {', '.join(unknown)}"
-        )
-    if not modes:
-        raise ValueError("expected at least one quantisation mode, got none")
 
 
 def train(
@@ -242,134 +206,29 @@ def train(
             dataset, parts["train"], settings.representative_images, settings.split.seed
         )
         card = _card(choice.name, choice.alpha, weights, spec, dataset, split, settings)
-        exported = export_modes(
-            model,
-            settings.quantize,
+        test = tuple(parts["test"])
+        exporter = Exporter(
+            of_keras(model, spec.input_resolution),
             card,
             read_representative(dataset.root, representative, spec),
-            dataset,
-            parts["test"],
-            reporter,
+            Trial("test", dataset.root, test, truth_of(dataset, test)),
+            reporter=reporter,
         )
-        settings.gates.check(exported, settings.quantize)
-        _write_run(run, settings, dataset, split, representative, history, exported)
+        modes = settings.quantize
+        if modes == (AUTO,):
+            modes = (exporter.choose(settings.gates.max_accuracy_drop).mode,)
+        exported = {mode: exporter.export(mode) for mode in dict.fromkeys(("float32", *modes))}
+        settings.gates.check(exported, modes)
+        _write_run(run, settings, modes, dataset, split, representative, history, exported)
     for mode in exported:
-        reporter.say(summary(exported[mode], "" if mode in settings.quantize else " (not written)"))
+        reporter.say(summary(exported[mode], "" if mode in modes else " (not written)"))
     return TrainResult(
         run=Path(output),
-        files={mode: Path(output, _file_name(mode)) for mode in settings.quantize},
-        evaluations={mode: item.evaluation for mode, item in exported.items()},
+        files={mode: Path(output, _file_name(mode)) for mode in modes},
+        evaluations={
+            mode: item.evaluation for mode, item in exported.items() if item.evaluation is not None
+        },
         left_out=dataset.left_out,
-    )
-
-
-def convert_run(
-    run: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    mode: str,
-    *,
-    images: str | os.PathLike[str] | None = None,
-    gates: Gates | None = None,
-    force: bool = False,
-    reporter: Reporter | None = None,
-) -> Exported:
-    """Another .tflite file of a finished run, scored on the run's own test part.
-
-    Args:
-        run: a run folder.
-        output: the .tflite to write; complete or absent.
-        mode: quantisation.
-        images: the folder that the run was trained on, if it has moved.
-        gates: what the file must reach.
-        force: replace an existing output.
-        reporter: progress.
-
-    Raises:
-        SpecError: the run folder is damaged, or of a newer kit.
-        DataError, ConversionError, AccuracyError, OutputExistsError: as in `train`.
-    """
-    check_modes((mode,))
-    check_absent(output, force)
-    run = Path(run)
-    record = read_run(run)
-    card = ModelCard.from_json(record["card"])
-    dataset = scan_images(images or record["images"]).only(record["split"], card.labels)
-    if dataset.fingerprint != card.dataset.get("fingerprint"):
-        raise DataError(
-            f"{dataset.root}: expected the images that the run was trained on, some have changed: "
-            "name their folder with --images, or train again"
-        )
-    from keras import models
-
-    try:
-        model = models.load_model(run / MODEL_NAME, compile=False)
-    except (ValueError, OSError) as error:
-        raise TrainingError(f"{run / MODEL_NAME}: expected a Keras model: {error}") from error
-    test_paths = [path for path, part in record["split"].items() if part == "test"]
-    exported = export_modes(
-        model,
-        (mode,),
-        card,
-        read_representative(dataset.root, record["representative_dataset"], card.preprocess),
-        dataset,
-        test_paths,
-        reporter,
-    )
-    (gates or Gates()).check(exported, (mode,))
-    write_beside(output, exported[mode].content, force)
-    return exported[mode]
-
-
-def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record of a run folder; raises SpecError where it is missing, damaged or newer."""
-    path = Path(run, RUN_NAME)
-    try:
-        record = load_json(path.read_bytes(), str(path))
-    except OSError as error:
-        raise SpecError(
-            f"{run}: expected a run folder that kit train wrote: {error.strerror}"
-        ) from error
-    needed = ("schema_version", "card", "images", "split", "representative_dataset")
-    if not isinstance(record, dict) or not all(name in record for name in needed):
-        raise SpecError(f"{path}: expected the record of a run, got other JSON")
-    if not isinstance(record["schema_version"], int):
-        raise SpecError(f"{path}: expected a whole number as schema_version")
-    check_schema_version(str(path), record["schema_version"])
-    return record
-
-
-def representative_paths(
-    dataset: Dataset, train_paths: Sequence[str], count: int, seed: int
-) -> list[str]:
-    """Images of the train part for quantisation: each class by its share, at least one, seeded."""
-    chooser = random.Random(seed)
-    chosen: list[str] = []
-    for label in range(len(dataset.labels)):
-        inside = {image.path for image in dataset.images if image.label == label}
-        paths = sorted(path for path in train_paths if path in inside)
-        share = max(1, round(count * len(paths) / len(train_paths)))
-        chosen += chooser.sample(paths, min(share, len(paths)))
-    chooser.shuffle(chosen)  # whoever takes the first few gets all classes
-    return chosen
-
-
-def read_representative(root: Path, paths: Sequence[str], spec: PreprocessSpec) -> list[Pixels]:
-    """Pixels at the input resolution, uint8 `[side, side, 3]`."""
-
-    def work(path: str) -> Pixels:
-        return fit_pixels(read_image(root / path, spec.input_resolution), spec)
-
-    return list(ordered_map(work, paths, default_threads()))
-
-
-def summary(exported: Exported, remark: str = "") -> str:
-    """One line on a file: size, accuracy with its interval, agreement with float32."""
-    return (
-        f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB, accuracy "
-        f"{exported.evaluation.accuracy}, same answer as float32 "
-        f"{exported.agreement.top_1:.4f}, largest score difference "
-        f"{exported.agreement.largest_difference:.4f}; "
-        f"runs from TensorFlow Lite {exported.card.minimum_runtime}"
     )
 
 
@@ -457,6 +316,7 @@ def _file_name(mode: str) -> str:
 def _write_run(
     run: Path,
     settings: TrainSettings,
+    modes: Sequence[str],
     dataset: Dataset,
     split: Mapping[str, str],
     representative: Sequence[str],
@@ -466,9 +326,10 @@ def _write_run(
     card = exported["float32"].card.to_json()
     for name in ("golden", "metrics", "quantization"):
         card.pop(name)
-    for mode in settings.quantize:
+    for mode in modes:
         (run / _file_name(mode)).write_bytes(exported[mode].content)
-    first = exported[settings.quantize[0]].evaluation
+    first = exported[modes[0]].evaluation
+    assert first is not None  # the test part is labelled
     (run / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), "utf-8")
     (run / "misclassified.csv").write_text(first.misclassified_csv(), "utf-8")
     record = {

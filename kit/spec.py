@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 FITS = ("stretch", "crop", "pad")
 RESIZE_METHODS = ("bilinear", "antialias")
-QUANTIZATION_MODES = ("float32", "float16", "dynamic", "int8", "int16x8")
+QUANTIZATION_MODES = ("float32", "float16", "dynamic", "int8", "int8_float_head", "int16x8")
 
 
 @dataclass(frozen=True)

@@ -162,4 +162,4 @@ def test_agreement():
     assert agreement.top_1 == 0.8
     assert agreement.largest_difference == pytest.approx(0.4, abs=1e-6)
     assert agreement.to_json()["agreement_with_float32"] == 0.8
-    assert Agreement.of(SCORES, SCORES) == Agreement(1.0, 0.0)
+    assert Agreement.of(SCORES, SCORES) == Agreement(1.0, 0.0, len(SCORES))

@@ -26,13 +26,15 @@ app.add_typer(weights_app, name="weights")
 
 
 class Mode(StrEnum):
-    """Quantisation modes, as kit.spec.QUANTIZATION_MODES."""
+    """As kit.spec.QUANTIZATION_MODES, and kit.export.AUTO."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     DYNAMIC = "dynamic"
     INT8 = "int8"
+    INT8_FLOAT_HEAD = "int8_float_head"
     INT16X8 = "int16x8"
+    AUTO = "auto"
 
 
 class Fit(StrEnum):
@@ -44,6 +46,11 @@ class Fit(StrEnum):
 class Resize(StrEnum):
     BILINEAR = "bilinear"
     ANTIALIAS = "antialias"
+
+
+class Target(StrEnum):
+    TFLITE = "tflite"
+    C = "c"
 
 
 class Format(StrEnum):
@@ -63,6 +70,10 @@ class Part(StrEnum):
     TEST = "test"
 
 
+_QUANTIZE_HELP = (
+    "auto takes the first of int8, int8_float_head, int16x8, float16 that loses at most "
+    "--max-accuracy-drop (0.01)."
+)
 ModelArgument = Annotated[Path, typer.Argument(help="A .tflite image classifier.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")]
@@ -71,6 +82,10 @@ DropOption = Annotated[
     typer.Option(
         min=0, max=1, help="Fail, and keep nothing, if a file loses more of float32's accuracy."
     ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="For the card: below it an answer is better not given."),
 ]
 LeastOption = Annotated[
     float | None,
@@ -106,7 +121,8 @@ def train(
     input_resolution: ResolutionOption = None,
     weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
     quantize: Annotated[
-        list[Mode] | None, typer.Option(help="A file for each mode given.  [default: int8]")
+        list[Mode] | None,
+        typer.Option(help=f"A file for each mode given; {_QUANTIZE_HELP}  [default: int8]"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most.  [default: 75]")] = None,
     samples_per_image: Annotated[
@@ -135,7 +151,8 @@ def train(
 ) -> None:
     """Retrain on labelled photographs, convert, score the converted files."""
     from kit.data import SplitSettings
-    from kit.retrain import Gates, TrainSettings
+    from kit.export import Gates
+    from kit.retrain import TrainSettings
     from kit.retrain import train as run_training
     from kit.training.fitting import FitSettings
 
@@ -170,7 +187,7 @@ def train(
             {
                 "run": str(result.run),
                 "files": {mode: str(path) for mode, path in result.files.items()},
-                **result.evaluations[settings.quantize[0]].accuracy.to_json(),
+                **result.evaluations[next(iter(result.files))].accuracy.to_json(),
                 "accuracies": {
                     mode: evaluation.accuracy.to_json()
                     for mode, evaluation in result.evaluations.items()
@@ -185,35 +202,148 @@ def train(
 @app.command()
 @reports_errors
 def convert(
-    source: Annotated[Path, typer.Argument(help="A run folder.")],
-    output: Annotated[Path, typer.Option(help="The .tflite file to write.")],
-    quantize: Annotated[Mode, typer.Option(help="Quantisation.")] = Mode.INT8,
-    images: Annotated[
-        Path | None, typer.Option(help="The images of the run, if they have moved.")
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, a SavedModel's folder, or a .keras, .h5 or frozen .pb file."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; --compare needs none.")
     ] = None,
+    quantize: Annotated[Mode, typer.Option(help=_QUANTIZE_HELP)] = Mode.INT8,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled photographs to score on; of a run: its images, if they have moved."
+        ),
+    ] = None,
+    representative_images: Annotated[
+        Path | None, typer.Option(help="A folder of photographs that quantisation looks at.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A label a line; for all sources but runs.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Of the input's normalisation.  [default: as found]")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    fit: Annotated[
+        Fit | None, typer.Option(help="How photographs become square.  [default: stretch]")
+    ] = None,
+    resize: Annotated[Resize | None, typer.Option(help="The filter.  [default: bilinear]")] = None,
+    input_resolution: Annotated[
+        int | None, typer.Option(help="For a source that leaves it open.")
+    ] = None,
+    input_tensor: Annotated[
+        str | None, typer.Option(help="The node where the image goes in.  [default: as found]")
+    ] = None,
+    output_tensor: Annotated[
+        str | None, typer.Option(help="The node with the scores.  [default: as found]")
+    ] = None,
+    score_threshold: ThresholdOption = None,
+    target: Annotated[Target, typer.Option(help="A .tflite file, or C source.")] = Target.TFLITE,
+    target_runtime: Annotated[
+        str | None,
+        typer.Option(help="That must run it: 2.3 to 2.14 (tflite-runtime), litert-1, litert-2."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Print a table over all quantisations instead.")
+    ] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run code that the source carries (Lambda layers).")
+    ] = False,
     max_accuracy_drop: DropOption = None,
     assert_accuracy_at_least: LeastOption = None,
+    intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
 ) -> None:
-    """Convert a run to another quantisation, scored on the run's test images."""
-    from kit.retrain import Gates, convert_run, summary
+    """Convert a run, or a model that others made, and score the file."""
+    import kit.convert as conversion
+    from converters.frozen_graph import Options
+    from kit.cli.text import comparison_text
+    from kit.export import Gates, summary, verification
 
-    import_tensorflow()
-    exported = convert_run(
-        source,
-        output,
-        quantize.value,
+    if compare == (output is not None):
+        raise ValueError("expected --output FILE, or --compare, which writes no file")
+    settings = conversion.ConvertSettings(
+        quantize=quantize.value,
         images=images,
+        representative_images=representative_images,
+        labels=labels,
+        fit=None if fit is None else fit.value,
+        resize=None if resize is None else resize.value,
+        source=Options(
+            _triple(mean), _triple(std), input_resolution, input_tensor, output_tensor, unsafe
+        ),
         gates=Gates(max_accuracy_drop, assert_accuracy_at_least),
-        force=force,
-        reporter=TerminalReporter(),
+        target_runtime=target_runtime,
+        score_threshold=score_threshold,
+        intended_use=intended_use,
     )
+    import_tensorflow()
+    reporter = TerminalReporter()
+    if output is None:
+        rows = conversion.compare(source, settings, reporter)
+        if format is Format.JSON:
+            _print_json({"source": str(source), "modes": [row.to_json() for row in rows]})
+        else:
+            print(comparison_text(rows))
+        return
+    write = conversion.convert_to_c if target is Target.C else conversion.convert
+    exported = write(source, output, settings, force=force, reporter=reporter)
     if format is Format.JSON:
-        size = {"size_bytes": len(exported.content)}
-        _print_json({"output": str(output), **size, **exported.card.metrics["test"]})
+        size = {"quantization": exported.mode, "size_bytes": len(exported.content)}
+        figures = {**exported.card.metrics, **exported.card.metrics.get("test", {})}
+        figures |= exported.card.metrics.get("images", {})
+        _print_json({"output": str(output), **size, **figures})
     else:
         print(summary(exported))
+        print(verification(exported))
+
+
+@app.command()
+@reports_errors
+def package(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option(help="The .tflite file to write.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="A label a line.  [default: the file's own]")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="One number, or three.  [default: the file's own]")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    fit: Annotated[
+        Fit | None, typer.Option(help="How photographs become square.  [default: stretch]")
+    ] = None,
+    resize: Annotated[Resize | None, typer.Option(help="The filter.  [default: bilinear]")] = None,
+    score_threshold: ThresholdOption = None,
+    intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
+    format: FormatOption = Format.TEXT,
+    force: ForceOption = False,
+) -> None:
+    """Give a .tflite file that others made labels, metadata and a card; its weights stay."""
+    from kit.package import PackageSettings, package_model
+
+    settings = PackageSettings(
+        labels=labels,
+        mean=_numbers(mean),
+        std=_numbers(std),
+        fit=None if fit is None else fit.value,
+        resize=None if resize is None else resize.value,
+        score_threshold=score_threshold,
+        intended_use=intended_use,
+    )
+    card = package_model(model, output, settings, force=force)
+    if format is Format.JSON:
+        _print_json({"output": str(output), "size_bytes": output.stat().st_size, **card.to_json()})
+    else:
+        print(
+            f"{output}: {card.quantization}, {len(card.labels)} labels, {len(card.golden)} golden "
+            f"checks passed; runs from TensorFlow Lite {card.minimum_runtime}"
+        )
 
 
 @app.command()
@@ -373,6 +503,15 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"expected a number, or three with commas, got {text!r}") from None
+
+
+def _triple(text: str | None) -> tuple[float, float, float] | None:
+    numbers = _numbers(text)
+    if numbers is None:
+        return None
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"expected one number, or three with commas, got {text!r}")
+    return (numbers[0], numbers[len(numbers) // 2], numbers[-1])
 
 
 def _print_json(data: dict[str, Any]) -> None:

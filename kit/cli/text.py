@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from kit.evaluation.metrics import Evaluation
+
+if TYPE_CHECKING:
+    from kit.convert import Comparison
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
@@ -39,6 +43,44 @@ def _scores_text(evaluation: Evaluation) -> list[str]:
     if evaluation.suggested_threshold is not None:
         lines.append(f"suggested threshold   {evaluation.suggested_threshold:.3f}")
     return lines
+
+
+def comparison_text(rows: Sequence[Comparison]) -> str:
+    """What `kit convert --compare` prints: a line for each quantisation."""
+    table = [
+        (
+            "quantization",
+            "bytes",
+            "accuracy (95 % interval)",
+            "same as float32",
+            "largest difference",
+            "latency ratio",
+        )
+    ]
+    remarks = []
+    for row in rows:
+        made = row.exported
+        if made is None:
+            remarks.append(f"{row.mode}: {row.error}")
+            continue
+        accuracy = made.evaluation.accuracy if made.evaluation else None
+        agreement = made.agreement
+        table.append(
+            (
+                row.mode,
+                str(len(made.content)),
+                str(accuracy or "no labelled images"),
+                f"{agreement.top_1:.4f}" if agreement else "no images",
+                f"{agreement.largest_difference:.4f}" if agreement else "",
+                f"{row.latency_ratio:.2f}",
+            )
+        )
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    ]
+    return "\n".join([*lines, "latency: of one image on one thread here, to float32's", *remarks])
 
 
 def info_text(facts: dict[str, Any]) -> str:

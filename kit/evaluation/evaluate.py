@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -31,20 +32,20 @@ class ModelEvaluation:
     warnings: tuple[str, ...]
 
 
-def score_images(
+def score_files(
     classifier: Classifier,
-    dataset: Dataset,
+    root: Path,
     paths: Sequence[str],
     reporter: Reporter | None = None,
     what: str = "scoring",
 ) -> tuple[Scores, dict[str, str]]:
-    """All scores of these images of a data set, by the runtime.
+    """All scores of these images of a folder, by the runtime.
 
     Returns:
         float32 `[readable images, labels]` in the order of `paths`, and the reason for each
         unreadable one.
     """
-    results = classifier.scores_of_files(dataset.root / path for path in paths)
+    results = classifier.scores_of_files(root / path for path in paths)
     rows, unreadable = [], {}
     tracked = (reporter or Silent()).track(results, len(paths), what)
     for path, result in zip(paths, tracked, strict=True):
@@ -92,7 +93,7 @@ def evaluate_model(
             "lower; --part test scores only those that it never saw"
         )
     paths = [image.path for image in dataset.images]
-    scores, unreadable = score_images(classifier, dataset, paths, reporter)
+    scores, unreadable = score_files(classifier, dataset.root, paths, reporter)
     dataset = dataset.without(unreadable)
     paths = [image.path for image in dataset.images]
     if not paths:

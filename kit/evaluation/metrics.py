@@ -64,19 +64,22 @@ class Agreement:
     Attributes:
         top_1: share of images with the same first label.
         largest_difference: of any score.
+        n: images.
     """
 
     top_1: float
     largest_difference: float
+    n: int
 
     @classmethod
     def of(cls, one: Scores, other: Scores) -> Agreement:
         """Scores are float32 `[images, labels]`."""
         same = one.argmax(axis=1) == other.argmax(axis=1)
-        return cls(float(same.mean()), float(np.abs(one - other).max()))
+        return cls(float(same.mean()), float(np.abs(one - other).max()), len(one))
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "n": self.n,
             "agreement_with_float32": round(self.top_1, 6),
             "largest_score_difference": round(self.largest_difference, 6),
         }

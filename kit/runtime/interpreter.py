@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -200,9 +201,15 @@ def _explain(error: Exception) -> str:
             "expected a model of TensorFlow Lite's own operators, it has a custom one: convert it "
             f"again without ({reason})"
         )
-    if "Didn't find op for builtin opcode" in reason:
+    missing = re.search(
+        r"find op for builtin opcode '(\w+)' version '(\d+)'|builtin_code out of range: (\d+)",
+        reason,
+    )
+    if missing:
+        name, version, code = missing.groups()
+        operator = f"operator {code}" if code else f"version {version} of operator {name}"
         return (
-            "expected a runtime that knows every operator of the model, this one is too old: "
-            f"pip install --upgrade ai-edge-litert, or convert the model again ({reason})"
+            f"expected a runtime with {operator}, this one is too old: pip install --upgrade "
+            "ai-edge-litert, or convert the model again with kit convert ... --target-runtime 2.14"
         )
     return f"expected a model that the interpreter can run, it fails: {reason}"

@@ -1,0 +1,39 @@
+"""TensorFlow Lite flatbuffers as objects (schema_py_generated's `ModelT`), and back to bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.errors import ConversionError
+
+_WEIGHTED = ("Conv2DOptionsT", "DepthwiseConv2DOptionsT", "FullyConnectedOptionsT")
+
+
+def from_bytes(flatbuffer: bytes) -> Any:
+    """The model as a `ModelT`; raises ConversionError where it is no TensorFlow Lite model."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(flatbuffer, 0))
+    except Exception as error:  # the generated reader raises whatever its offsets lead to
+        raise ConversionError(f"expected a TensorFlow Lite flatbuffer: {error}") from error
+
+
+def to_bytes(model: Any) -> bytes:
+    """A `.tflite` file's content."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def weighted_operators(model: Any) -> list[Any]:
+    """The convolutions and dense layers whose weights are constants, in the order of the file."""
+    graph = model.subgraphs[0]
+    return [
+        operator
+        for operator in graph.operators
+        if type(operator.builtinOptions).__name__ in _WEIGHTED
+        and model.buffers[graph.tensors[operator.inputs[1]].buffer].data is not None
+    ]

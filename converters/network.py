@@ -1,0 +1,150 @@
+"""A network to convert: whatever it came as, one frozen TensorFlow function of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import ConversionError
+from kit.noise import quiet_native
+
+if TYPE_CHECKING:
+    import keras
+
+Array = npt.NDArray[np.float32]
+# What stands between an operator and the output without changing a value.
+_PASSING = ("Identity", "Reshape", "Squeeze", "Cast")
+_LINEAR = ("BiasAdd", "Add", "AddV2", "MatMul", "Conv2D", "Mean", "AvgPool", "FusedBatchNormV3")
+
+
+@dataclass(frozen=True)
+class Network:
+    """From one image to one row of numbers, without variables.
+
+    Attributes:
+        function: TensorFlow's ConcreteFunction, `[1, side, side, 3]` to `[1, output_width]`.
+        output_width: numbers that it returns.
+    """
+
+    function: Any
+    output_width: int
+
+    def scores(self, inputs: Array) -> Array:
+        """What TensorFlow answers, one image at a time.
+
+        Args:
+            inputs: float32 `[images, side, side, 3]`.
+
+        Returns:
+            float32 `[images, output_width]`.
+        """
+        import tensorflow as tf
+
+        rows = []
+        for row in inputs:
+            answer = self.function(tf.constant(row[None]))
+            rows.append(np.asarray(tf.nest.flatten(answer)[0]).reshape(-1))
+        return np.array(rows, np.float32).reshape(len(inputs), self.output_width)
+
+
+def of_keras(model: keras.Model, side: int) -> Network:
+    """The model's answer for one image of this side, in the dtype that it takes."""
+    import tensorflow as tf
+
+    # One image, fixed: a batch of unknown size would leave shape arithmetic in the graph.
+    signature = tf.TensorSpec([1, side, side, 3], model.inputs[0].dtype, name="image")
+    function = tf.function(lambda image: model(image, training=False))
+    return _frozen(function.get_concrete_function(signature))
+
+
+def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, str]:
+    """A part of a frozen graph, from an image tensor to scores.
+
+    Logits get a softmax. One number alone, a logit or a sigmoid's answer, becomes two scores that
+    sum to 1: the second label's is the answer.
+
+    Args:
+        graph: tf.compat.v1.GraphDef without variables.
+        image: name of the node whose output is the image, already normalised.
+        output: name of the node whose output is the answer.
+        side: input resolution.
+
+    Returns:
+        The network and, in words, what was done to its output; empty where nothing was.
+
+    Raises:
+        ConversionError: TensorFlow does not know an operator, shapes contradict each other, or
+            the output is neither scores nor logits.
+    """
+    import tensorflow as tf
+
+    nodes = {node.name: node for node in graph.node}
+    last, tail = _deciding_operator(nodes, output)
+    finish, done = tail
+
+    def call(pixels: Any) -> Any:
+        answer = tf.import_graph_def(graph, {f"{image}:0": pixels}, [f"{last}:0"], name="")[0]
+        if answer.shape.rank is None or not answer.shape.is_fully_defined():
+            raise ConversionError(
+                f"expected an output of a known size, got {answer.shape}: choose another "
+                "--output-tensor"
+            )
+        width = answer.shape.num_elements()
+        return finish(answer if answer.shape.rank == 2 else tf.reshape(answer, [1, width]))
+
+    signature = tf.TensorSpec([1, side, side, 3], tf.float32, name="image")
+    try:
+        with quiet_native:
+            function = tf.compat.v1.wrap_function(call, [signature])
+            return _frozen(function), done
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())
+        raise ConversionError(
+            f"expected a graph that TensorFlow can run from {image!r} to {output!r} at {side} "
+            f"pixels: {reason:.300}"
+        ) from error
+
+
+def _frozen(function: Any) -> Network:
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(function)
+    return Network(frozen, int(np.prod(frozen.outputs[0].shape.as_list())))
+
+
+def _deciding_operator(
+    nodes: Mapping[str, Any], output: str
+) -> tuple[str, tuple[Callable[[Any], Any], str]]:
+    """The node to take the answer from, what to do with it, and that in words."""
+    import tensorflow as tf
+
+    def two_scores(logit: Any) -> Any:
+        return tf.nn.softmax(tf.matmul(logit, tf.constant([[0.0, 1.0]])))
+
+    def softmax(logits: Any) -> Any:
+        return two_scores(logits) if logits.shape[1] == 1 else tf.nn.softmax(logits)
+
+    def sigmoid(logits: Any) -> Any:
+        return two_scores(logits) if logits.shape[1] == 1 else tf.nn.sigmoid(logits)
+
+    name = output
+    while nodes[name].op in _PASSING and nodes[name].input:
+        name = nodes[name].input[0].split(":")[0].lstrip("^")
+    op = nodes[name].op
+    if op == "Softmax":
+        return output, (lambda scores: scores, "")
+    if op in ("Sigmoid", "Logistic"):
+        before = nodes[name].input[0].split(":")[0]
+        return before, (sigmoid, "a sigmoid of one number becomes the scores of two labels")
+    if op in _LINEAR:
+        return output, (softmax, f"its output, of {op}, is logits: a softmax is added")
+    raise ConversionError(
+        f"expected scores (Softmax, Sigmoid) or logits ({', '.join(_LINEAR)}) at the end, "
+        f"got {op} {name!r}: choose another --output-tensor"
+    )

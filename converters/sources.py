@@ -1,0 +1,38 @@
+"""Which reader a source needs, by what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from converters.frozen_graph import Options, Source, read_frozen_graph
+from converters.keras_files import read_keras_file
+from converters.saved_model import SAVED_MODEL_NAME, read_saved_model
+from kit.errors import ConversionError
+
+_READERS = {
+    ".pb": read_frozen_graph,
+    ".keras": read_keras_file,
+    ".h5": read_keras_file,
+    ".hdf5": read_keras_file,
+}
+
+
+def read_source(path: str | os.PathLike[str], options: Options | None = None) -> Source:
+    """Reads a frozen graph, a Keras file or a SavedModel's folder.
+
+    Raises ConversionError where it is none of them, or cannot be read as its kind.
+    """
+    path, options = Path(path), options or Options()
+    if (path / SAVED_MODEL_NAME).is_file():
+        return read_saved_model(path, options)
+    reader = _READERS.get(path.suffix.lower())
+    if not path.exists():
+        raise ConversionError(f"{path}: expected a run folder or a model to convert, nothing is there")
+    if path.is_dir() or reader is None:
+        hint = ": add labels and a card to it with kit package" if path.suffix == ".tflite" else ""
+        raise ConversionError(
+            f"{path}: expected a run folder, a SavedModel's folder or a file of "
+            f"{', '.join(_READERS)}, got something else{hint}"
+        )
+    return reader(path, options)
