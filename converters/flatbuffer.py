@@ -6,6 +6,7 @@ from typing import Any
 
 from kit.errors import ConversionError
 
+_ALIGNMENT = 16
 _WEIGHTED = ("Conv2DOptionsT", "DepthwiseConv2DOptionsT", "FullyConnectedOptionsT")
 
 
@@ -23,7 +24,14 @@ def to_bytes(model: Any) -> bytes:
     """A `.tflite` file's content."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 20)
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+        """Aligns constants as schema.fbs asks (force_align), as the generated code does not."""
+
+        def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802
+            self.Prep(_ALIGNMENT, x.nbytes)
+            return super().CreateNumpyVector(x)
+
+    builder = Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

@@ -27,6 +27,8 @@ every release of the line: 1.0.0 has all of the table below up to 2.18, 2.0.2 al
 2.21.0-dev0 and 2.22.0-dev0.)
 """
 
+# The converter leaves int8's operator versions in int16x8 files; 2.3 loads them and fails then.
+_FIRST_BY_QUANTIZATION = {"int16x8": "2.4.0"}
 _ABSENT = "-"
 
 # TensorFlow's list says otherwise of these. It names the version in which an entry was written,
@@ -164,16 +166,17 @@ def operator_name(code: int, custom: str = "") -> str:
     return f"operator {code}"
 
 
-def minimum_runtime(operators: Iterable[tuple[int, str, int]]) -> str:
-    """The first TensorFlow Lite version with all these operators, such as `2.3.0`.
+def minimum_runtime(operators: Iterable[tuple[int, str, int]], quantization: str = "") -> str:
+    """The first TensorFlow Lite version that runs a file, such as `2.3.0`.
 
     Args:
         operators: code, custom name and version of each (kit.model_file.ModelFile.operators).
+        quantization: of the file; empty where it is not known.
 
     Raises:
         ConversionError: one is not in the table.
     """
-    firsts = []
+    firsts = [_FIRST_BY_QUANTIZATION.get(quantization, "1.5.0")]
     for name, version, first in _firsts(operators):
         if first is None:
             raise ConversionError(
@@ -184,22 +187,24 @@ def minimum_runtime(operators: Iterable[tuple[int, str, int]]) -> str:
     return max(firsts, key=_numbers)
 
 
-def runtimes_that_run(operators: Iterable[tuple[int, str, int]]) -> tuple[str, ...]:
-    """The names in RUNTIMES that have all these operators, oldest first.
-
-    Args:
-        operators: see minimum_runtime.
-    """
+def runtimes_that_run(
+    operators: Iterable[tuple[int, str, int]], quantization: str = ""
+) -> tuple[str, ...]:
+    """The names in RUNTIMES that run a file, oldest first; arguments as `minimum_runtime`."""
     firsts = [first for _, _, first in _firsts(operators)]
+    firsts.append(_FIRST_BY_QUANTIZATION.get(quantization, "1.5.0"))
     return tuple(runtime for runtime in RUNTIMES if all(_has(runtime, first) for first in firsts))
 
 
-def check_runtime(operators: Iterable[tuple[int, str, int]], target: str) -> None:
-    """Makes sure that a runtime has all these operators.
+def check_runtime(
+    operators: Iterable[tuple[int, str, int]], target: str, quantization: str = ""
+) -> None:
+    """Makes sure that a runtime runs a file.
 
     Args:
         operators: see minimum_runtime.
         target: a name in RUNTIMES.
+        quantization: see minimum_runtime.
 
     Raises:
         ConversionError: it lacks some; says each, the first runtime that has it, and what to do.
@@ -213,9 +218,12 @@ def check_runtime(operators: Iterable[tuple[int, str, int]], target: str) -> Non
         for name, version, first in _firsts(operators)
         if not _has(target, first)
     ]
+    least = _FIRST_BY_QUANTIZATION.get(quantization)
+    if least and not _has(target, least):
+        lacking.append(f"the {quantization} kernels ({_origin(least)})")
     if not lacking:
         return
-    able = runtimes_that_run(operators)
+    able = runtimes_that_run(operators, quantization)
     remedy = f"--target-runtime {able[0]} or newer" if able else "a model without"
     raise ConversionError(
         f"expected operators that {target} has, got {', '.join(lacking)}: "

@@ -28,7 +28,9 @@ def read_source(path: str | os.PathLike[str], options: Options | None = None) ->
         return read_saved_model(path, options)
     reader = _READERS.get(path.suffix.lower())
     if not path.exists():
-        raise ConversionError(f"{path}: expected a run folder or a model to convert, nothing is there")
+        raise ConversionError(
+            f"{path}: expected a run folder or a model to convert, nothing is there"
+        )
     if path.is_dir() or reader is None:
         hint = ": add labels and a card to it with kit package" if path.suffix == ".tflite" else ""
         raise ConversionError(

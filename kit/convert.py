@@ -12,13 +12,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from converters.c_array import c_sources
 from converters.frozen_graph import Options
 from converters.keras_files import load_keras_model
 from converters.label_files import read_label_file
 from converters.network import of_keras
 from converters.operators import check_runtime
 from converters.sources import read_source
+from converters.targets import TARGETS
 from kit.data import scan_images
 from kit.errors import ConversionError, DataError, ImageError, KitError
 from kit.evaluation.evaluate import truth_of
@@ -33,6 +33,7 @@ from kit.export import (
     package_versions,
 )
 from kit.files import check_absent, write_beside
+from kit.model_file import read_model_file
 from kit.preprocess import Pixels, fit_pixels, to_input
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.representative import IMAGES, read_representative, representative_paths
@@ -65,6 +66,7 @@ class ConvertSettings:
         target_runtime: key of converters.operators.RUNTIMES that must run the file.
         score_threshold: for the card; None: none. Not for a run.
         intended_use: a sentence for the card; not for a run.
+        target: key of converters.targets.TARGETS.
     """
 
     quantize: str = "int8"
@@ -78,9 +80,12 @@ class ConvertSettings:
     target_runtime: str | None = None
     score_threshold: float | None = None
     intended_use: str = ""
+    target: str = "tflite"
 
     def __post_init__(self) -> None:
         check_modes((self.quantize,))
+        if self.target not in TARGETS:
+            raise ValueError(f"expected a target of {', '.join(TARGETS)}, got {self.target!r}")
         if self.target_runtime is not None:
             check_runtime((), self.target_runtime)
         if (self.source.mean is None) != (self.source.std is None):
@@ -123,11 +128,11 @@ def convert(
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> Exported:
-    """A packaged .tflite file, compared with its source and scored.
+    """A packaged file, compared with its source and scored, and written as the target.
 
     Args:
         source: a run folder, or what converters.sources reads.
-        output: the .tflite to write; complete or absent.
+        output: the file to write, complete or absent; of the target `c`, its name without suffix.
         settings: see ConvertSettings.
         force: replace an existing output.
         reporter: progress.
@@ -141,31 +146,35 @@ def convert(
         OutputExistsError: the output is in the way.
     """
     settings = settings or ConvertSettings()
-    check_absent(output, force)
-    exported = export_source(source, settings, reporter)
-    write_beside(output, exported.content, force)
-    return exported
-
-
-def convert_to_c(
-    source: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    settings: ConvertSettings | None = None,
-    *,
-    force: bool = False,
-    reporter: Reporter | None = None,
-) -> Exported:
-    """`convert` to a header and C source for TensorFlow Lite Micro: `output`.h and `output`.c."""
-    settings = settings or ConvertSettings()
-    output = Path(output)
-    paths = [output.with_name(output.name + suffix) for suffix in (".h", ".c")]
-    for path in paths:
+    target = TARGETS[settings.target]
+    paths = target.paths(Path(output))
+    for path in paths.values():
         check_absent(path, force)
     exported = export_source(source, settings, reporter)
-    sources = c_sources(exported.content, output.name)
-    for path in paths:
-        write_beside(path, sources[path.name].encode(), force)
+    files = target.make(exported.content, Path(output).name)
+    for suffix, path in paths.items():
+        write_beside(path, files[suffix], force)
     return exported
+
+
+def translate(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    target: str,
+    *,
+    force: bool = False,
+) -> tuple[Path, ...]:
+    """Writes a packaged .tflite file as another target; the files. Raises as `convert`."""
+    paths = TARGETS[target].paths(Path(output))
+    for path in paths.values():
+        check_absent(path, force)
+    card = read_model_file(model).card
+    if card is None:
+        raise ConversionError(f"{model}: expected a packaged model: kit package makes it one")
+    files = TARGETS[target].make(Path(model).read_bytes(), Path(output).name)
+    for suffix, path in paths.items():
+        write_beside(path, files[suffix], force)
+    return tuple(paths.values())
 
 
 def export_source(
@@ -179,7 +188,7 @@ def export_source(
         exported = exporter.choose(settings.gates.max_accuracy_drop)
     else:
         exported = exporter.export(settings.quantize)
-    both = {"float32": exporter.export("float32"), exported.mode: exported}
+    both = {"float32": exporter.reference(), exported.mode: exported}
     settings.gates.check(both, (exported.mode,))
     return exported
 

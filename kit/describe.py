@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from converters.operators import minimum_runtime, operator_name
+from converters.operators import minimum_runtime, operator_name, runtimes_that_run
 from kit.errors import ConversionError, ModelFileError
 from kit.model_file import read_model_file
 from kit.runtime.interpreter import Runner
@@ -22,8 +22,9 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         runner = Runner(file.path)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
+    quantization = file.card.quantization if file.card else ""
     try:
-        runtime: str | None = minimum_runtime(file.operators)
+        runtime: str | None = minimum_runtime(file.operators, quantization)
     except ConversionError:
         runtime = None
     return {
@@ -36,6 +37,7 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
             for code, custom, version in file.operators
         ],
         "minimum_runtime": runtime,
+        "runtimes": list(runtimes_that_run(file.operators, quantization)),
         "labels": None if file.labels is None else list(file.labels),
         "metadata": None if file.metadata is None else asdict(file.metadata),
         "card": None if file.card is None else file.card.to_json(),

@@ -187,12 +187,18 @@ class Exporter:
             ModelFileError, InferenceError: the runtime refuses it.
             DataError: no image of the trial can be read.
         """
-        for needed in ("float32", mode):  # float32 is what the others are compared with
-            if needed not in self._made:
-                self._export(needed)
+        self.reference()
+        if mode not in self._made:
+            self._export(mode)
         if self._target_runtime is not None:
-            check_runtime(self._made[mode].operators, self._target_runtime)
+            check_runtime(self._made[mode].operators, self._target_runtime, mode)
         return self._made[mode]
+
+    def reference(self) -> Exported:
+        """The float32 file, which the others are compared with; raises as `export`."""
+        if "float32" not in self._made:
+            self._export("float32")
+        return self._made["float32"]
 
     def choose(self, max_drop: float | None) -> Exported:
         """The first of AUTO_MODES that loses at most `max_drop` of float32's accuracy.
@@ -209,7 +215,7 @@ class Exporter:
             try:
                 exported = self.export(mode)
                 Gates(max_accuracy_drop=max_drop).check(
-                    {mode: exported, "float32": self._made["float32"]}, (mode,)
+                    {mode: exported, "float32": self.reference()}, (mode,)
                 )
             except (AccuracyError, ConversionError) as error:
                 self._reporter.say(f"auto: not {mode}: {error}")
@@ -277,8 +283,8 @@ class Exporter:
 
     def _compare_with_source(self, classifier: Classifier, mode: str) -> tuple[float, int]:
         """Largest difference of a score, and on how many images; for float32's file, once."""
-        if "float32" in self._made:
-            made = self._made["float32"]
+        made = self._made.get("float32")
+        if made is not None:
             return made.source_difference, made.source_images
         spec = self._card.preprocess
         images = [draw_pattern(index) for index in range(PATTERNS)]
@@ -304,7 +310,7 @@ def describe(
     """
     _write(path, add_metadata(flatbuffer, card), card)
     operators = read_model_file(path).operators
-    card = replace(card, minimum_runtime=minimum_runtime(operators))
+    card = replace(card, minimum_runtime=minimum_runtime(operators, card.quantization))
     with Classifier.open(path) as classifier:
         golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])
     return replace(card, golden=golden), operators

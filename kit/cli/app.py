@@ -49,8 +49,11 @@ class Resize(StrEnum):
 
 
 class Target(StrEnum):
+    """As converters.targets.TARGETS."""
+
     TFLITE = "tflite"
     C = "c"
+    ONNX = "onnx"
 
 
 class Format(StrEnum):
@@ -205,7 +208,8 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run folder, a SavedModel's folder, or a .keras, .h5 or frozen .pb file."
+            help="A run folder, a SavedModel's folder, a .keras, .h5 or frozen .pb file; "
+            "for --target c and onnx also a packaged .tflite."
         ),
     ],
     output: Annotated[
@@ -242,7 +246,9 @@ def convert(
         str | None, typer.Option(help="The node with the scores.  [default: as found]")
     ] = None,
     score_threshold: ThresholdOption = None,
-    target: Annotated[Target, typer.Option(help="A .tflite file, or C source.")] = Target.TFLITE,
+    target: Annotated[
+        Target, typer.Option(help="A .tflite file, C source (OUTPUT.h and .c) or ONNX.")
+    ] = Target.TFLITE,
     target_runtime: Annotated[
         str | None,
         typer.Option(help="That must run it: 2.3 to 2.14 (tflite-runtime), litert-1, litert-2."),
@@ -281,7 +287,14 @@ def convert(
         target_runtime=target_runtime,
         score_threshold=score_threshold,
         intended_use=intended_use,
+        target=target.value,
     )
+    if output is not None and source.suffix == ".tflite" and target is not Target.TFLITE:
+        if target is Target.ONNX:
+            import_tensorflow()
+        for path in conversion.translate(source, output, target.value, force=force):
+            print(path)
+        return
     import_tensorflow()
     reporter = TerminalReporter()
     if output is None:
@@ -291,8 +304,7 @@ def convert(
         else:
             print(comparison_text(rows))
         return
-    write = conversion.convert_to_c if target is Target.C else conversion.convert
-    exported = write(source, output, settings, force=force, reporter=reporter)
+    exported = conversion.convert(source, output, settings, force=force, reporter=reporter)
     if format is Format.JSON:
         size = {"quantization": exported.mode, "size_bytes": len(exported.content)}
         figures = {**exported.card.metrics, **exported.card.metrics.get("test", {})}

@@ -95,6 +95,7 @@ def info_text(facts: dict[str, Any]) -> str:
     lines.append(f"operators       {operators}")
     runtime = facts["minimum_runtime"] or "unknown: an operator is in no released runtime"
     lines.append(f"minimum runtime TensorFlow Lite {runtime}")
+    lines.append(f"runs on         {', '.join(facts['runtimes']) or 'no runtime that is known'}")
     lines.append(f"labels          {_listed(facts['labels'])}")
     if facts["metadata"]:
         said = ", ".join(f"{k} {v}" for k, v in facts["metadata"].items() if v not in (None, []))
