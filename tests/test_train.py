@@ -16,7 +16,7 @@ from kit.errors import (
     OutputExistsError,
 )
 from kit.evaluation import Accuracy, Evaluation, evaluate_model
-from kit.export import Gates
+from kit.export import AUTO_MODES, Gates
 from kit.model_file import read_model_file
 from kit.representative import representative_paths
 from kit.retrain import TrainSettings, train
@@ -326,3 +326,28 @@ def test_a_mode_that_the_backbone_lacks_is_refused_before_anything_starts(tmp_pa
     with pytest.raises(ValueError, match="mobilenet_v3_small can be converted to, got int16x8"):
         train(tmp_path / "nothing here", tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_auto_writes_the_file_that_it_chose(small_backbone, tmp_path):
+    images = draw_folder(tmp_path / "images", {"blue": 36, "green": 36, "red": 36}, seed=2)
+    settings = TrainSettings(
+        alpha=0.25,
+        input_resolution=SIDE,
+        weights=str(small_backbone.weights.path),
+        quantize=("auto",),
+        split=SplitSettings(0.2, 0.2),
+        fitting=FitSettings(epochs=4, learning_rate=0.01, batch_size=16),
+    )
+    listener = Listener()
+    result = train(images, tmp_path / "run", settings, cache=tmp_path / "c", reporter=listener)
+    (mode,) = result.files
+    assert mode in AUTO_MODES
+    assert result.files[mode].name == f"model_{mode}.tflite"
+    assert any(line.startswith(f"auto: {mode}, which loses at most 0.01") for line in listener.said)
+    lost = result.evaluations["float32"].accuracy.value - result.evaluations[mode].accuracy.value
+    assert lost <= 0.01
+
+
+def test_auto_stands_alone():
+    with pytest.raises(ValueError, match="expected auto alone"):
+        TrainSettings(quantize=("auto", "int8"))
