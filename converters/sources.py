@@ -18,19 +18,24 @@ _READERS = {
 }
 
 
+def check_exists(path: str | os.PathLike[str]) -> Path:
+    """The path of a source; raises ConversionError where nothing is there."""
+    if not Path(path).exists():
+        raise ConversionError(
+            f"{path}: expected a run folder or a model to convert, nothing is there"
+        )
+    return Path(path)
+
+
 def read_source(path: str | os.PathLike[str], options: Options | None = None) -> Source:
     """Reads a frozen graph, a Keras file or a SavedModel's folder.
 
     Raises ConversionError where it is none of them, or cannot be read as its kind.
     """
-    path, options = Path(path), options or Options()
+    path, options = check_exists(path), options or Options()
     if (path / SAVED_MODEL_NAME).is_file():
         return read_saved_model(path, options)
     reader = _READERS.get(path.suffix.lower())
-    if not path.exists():
-        raise ConversionError(
-            f"{path}: expected a run folder or a model to convert, nothing is there"
-        )
     if path.is_dir() or reader is None:
         hint = ": add labels and a card to it with kit package" if path.suffix == ".tflite" else ""
         raise ConversionError(

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
-import statistics
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 from converters.frozen_graph import Options
 from converters.keras_files import load_keras_model
 from converters.label_files import read_label_file
 from converters.network import of_keras
 from converters.operators import check_runtime
-from converters.sources import read_source
+from converters.sources import check_exists, read_source
 from converters.targets import TARGETS
 from kit.data import scan_images
-from kit.errors import ConversionError, DataError, ImageError, KitError
+from kit.errors import ConversionError, DataError
 from kit.evaluation.evaluate import truth_of
 from kit.export import (
     AUTO,
@@ -34,19 +28,10 @@ from kit.export import (
 )
 from kit.files import check_absent, write_beside
 from kit.model_file import read_model_file
-from kit.preprocess import Pixels, fit_pixels, to_input
-from kit.reporting import Reporter, Silent, tell_left_out
-from kit.representative import IMAGES, read_representative, representative_paths
+from kit.reporting import Reporter, Silent
+from kit.representative import choose_photographs, read_representative
 from kit.run_folder import MODEL_NAME, RUN_NAME, read_run
-from kit.runtime.images import read_image
-from kit.runtime.interpreter import Runner
-from kit.runtime.label import image_paths
-from kit.runtime.self_test import draw_pattern
-from kit.spec import QUANTIZATION_MODES, ModelCard, PreprocessSpec
-
-_FEW = 20  # fewer unseen photographs say little, so the seen ones are compared too
-_COMPARED = 300
-_WARM_UPS, _ROUNDS = 5, 40
+from kit.spec import ModelCard, PreprocessSpec
 
 
 @dataclass(frozen=True)
@@ -90,34 +75,6 @@ class ConvertSettings:
             check_runtime((), self.target_runtime)
         if (self.source.mean is None) != (self.source.std is None):
             raise ValueError("expected mean and std together, got one of them")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A row of `compare`.
-
-    Attributes:
-        mode: quantisation.
-        exported: the file and its figures; None where it cannot be made.
-        latency_ratio: its time for one image to the float32 file's, on one thread of this machine.
-        error: why it cannot be made; empty where it can.
-    """
-
-    mode: str
-    exported: Exported | None
-    latency_ratio: float | None
-    error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        if self.exported is None or self.latency_ratio is None:
-            return {"quantization": self.mode, "error": self.error}
-        return {
-            "quantization": self.mode,
-            "size_bytes": len(self.exported.content),
-            "latency_ratio": round(self.latency_ratio, 3),
-            **(self.exported.agreement.to_json() if self.exported.agreement else {}),
-            **(self.exported.evaluation.accuracy.to_json() if self.exported.evaluation else {}),
-        }
 
 
 def convert(
@@ -193,51 +150,6 @@ def export_source(
     return exported
 
 
-def compare(
-    source: str | os.PathLike[str],
-    settings: ConvertSettings | None = None,
-    reporter: Reporter | None = None,
-) -> tuple[Comparison, ...]:
-    """Every quantisation of a source side by side; raises as `convert`, but for single modes."""
-    exporter = open_source(source, settings or ConvertSettings(), reporter)
-    made: dict[str, Exported | KitError] = {}
-    for mode in QUANTIZATION_MODES:
-        try:
-            made[mode] = exporter.export(mode)
-        except ConversionError as error:
-            made[mode] = error
-    if all(isinstance(result, KitError) for result in made.values()):
-        raise next(result for result in made.values() if isinstance(result, KitError))
-    files = {mode: item for mode, item in made.items() if isinstance(item, Exported)}
-    ratios = latency_ratios([item.content for item in files.values()], files["float32"].card)
-    by_mode = dict(zip(files, ratios, strict=True))
-    return tuple(
-        Comparison(mode, item, by_mode[mode])
-        if isinstance(item, Exported)
-        else Comparison(mode, None, None, str(item))
-        for mode, item in made.items()
-    )
-
-
-def latency_ratios(files: Sequence[bytes], card: ModelCard) -> list[float]:
-    """Time for one image of each file to the first one's: medians, in turns, on one thread."""
-    runners = [Runner(content) for content in files]
-    pixels = draw_pattern(0)
-    inputs = [
-        to_input(pixels, card.preprocess, runner.input.dtype, runner.input.quantization)
-        for runner in runners
-    ]
-    times: list[list[float]] = [[] for _ in runners]
-    for turn in range(_WARM_UPS + _ROUNDS):
-        for runner, tensor, measured in zip(runners, inputs, times, strict=True):
-            start = perf_counter()
-            runner.run(tensor)
-            if turn >= _WARM_UPS:
-                measured.append(perf_counter() - start)
-    medians = [statistics.median(measured) for measured in times]
-    return [median / medians[0] for median in medians]
-
-
 def open_source(
     source: str | os.PathLike[str],
     settings: ConvertSettings,
@@ -245,9 +157,10 @@ def open_source(
 ) -> Exporter:
     """An Exporter for a run or for a model that others made; raises as `convert`."""
     reporter = reporter or Silent()
-    if Path(source, RUN_NAME).is_file():
-        return _open_run(Path(source), settings, reporter)
-    return _open_model(Path(source), settings, reporter)
+    path = check_exists(source)
+    if (path / RUN_NAME).is_file():
+        return _open_run(path, settings, reporter)
+    return _open_model(path, settings, reporter)
 
 
 def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
@@ -271,7 +184,9 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
             dataset.root, record["representative_dataset"], card.preprocess
         )
     else:
-        representative, _ = _unlabelled(settings.representative_images, card.preprocess, reporter)
+        representative, _ = choose_photographs(
+            None, settings.representative_images, card.preprocess, card.labels, reporter
+        )
     return Exporter(
         of_keras(model, card.preprocess.input_resolution),
         card,
@@ -285,15 +200,13 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
 def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
     if settings.labels is None:
         beside = (path if path.is_dir() else path.parent) / "labels.txt"
-        hint = f" (is it {beside}?)" if path.exists() and beside.is_file() else ""
-        if path.exists():
-            raise ConversionError(
-                f"{path}: expected labels for its scores, got none: --labels FILE{hint}"
-            )
+        hint = f" (is it {beside}?)" if beside.is_file() else ""
+        raise ConversionError(
+            f"{path}: expected a label for each of its scores, got none: --labels FILE{hint}"
+        )
     source = read_source(path, settings.source)
     for line in source.remarks:
         reporter.say(f"{source.kind}: {line}")
-    assert settings.labels is not None
     labels = read_label_file(settings.labels, source.network.output_width)
     spec = PreprocessSpec(
         input_resolution=source.input_resolution,
@@ -314,71 +227,7 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         versions=package_versions(),
         created=now(),
     )
-    representative, trial = _photographs(settings, spec, labels, reporter)
+    representative, trial = choose_photographs(
+        settings.images, settings.representative_images, spec, labels, reporter
+    )
     return Exporter(source.network, card, representative, trial, settings.target_runtime, reporter)
-
-
-def _photographs(
-    settings: ConvertSettings, spec: PreprocessSpec, labels: tuple[str, ...], reporter: Reporter
-) -> tuple[list[Pixels], Trial | None]:
-    """What quantisation looks at, and what the files are compared on: other photographs."""
-    representative: list[Pixels] | None = None
-    trial = None
-    if settings.representative_images is not None:
-        representative, trial = _unlabelled(settings.representative_images, spec, reporter)
-    if settings.images is None:
-        return representative or [], trial
-    dataset = scan_images(settings.images, labels=labels)
-    for line in dataset.warnings:
-        reporter.warn(line)
-    paths = [image.path for image in dataset.images]
-    if representative is None:
-        if len(paths) <= 2 * _FEW:
-            raise DataError(
-                f"{settings.images}: expected more than {2 * _FEW} images, to quantise by some and "
-                f"score on others, got {len(paths)}: add images, or --representative-images FOLDER"
-            )
-        count = min(IMAGES, len(paths) // 2)
-        chosen = representative_paths(dataset, paths, count, seed=0)
-        representative, unreadable = _read(
-            settings.images, [settings.images / path for path in chosen], spec
-        )
-        tell_left_out(unreadable, reporter)
-        paths = [path for path in paths if path not in set(chosen)]
-    trial = Trial("images", dataset.root, tuple(paths), truth_of(dataset, paths))
-    return representative, trial
-
-
-def _unlabelled(
-    folder: Path, spec: PreprocessSpec, reporter: Reporter
-) -> tuple[list[Pixels], Trial]:
-    """A seeded choice of a folder's images to quantise by, and others to compare on."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of representative images, it is none")
-    paths = [Path(path) for path in image_paths([str(folder)], sys.stdin)]
-    random.Random(0).shuffle(paths)
-    pixels, unreadable = _read(folder, paths[:IMAGES], spec)
-    tell_left_out(unreadable, reporter)
-    if not pixels:
-        raise DataError(f"{folder}: expected representative images, found none that can be read")
-    others = paths[IMAGES : IMAGES + _COMPARED]
-    seen = len(others) < _FEW
-    if seen:
-        reporter.say("compared on the representative images themselves: there are few others")
-    left_out = {path for path, _ in unreadable}
-    compared = [str(path.relative_to(folder)) for path in (paths[:IMAGES] if seen else others)]
-    kept = tuple(path for path in compared if path not in left_out)
-    return pixels, Trial("images", folder, kept, None, seen)
-
-
-def _read(
-    root: Path, paths: Sequence[Path], spec: PreprocessSpec
-) -> tuple[list[Pixels], list[tuple[str, str]]]:
-    pixels: list[Pixels] = []
-    unreadable: list[tuple[str, str]] = []
-    for path in paths:
-        try:
-            pixels.append(fit_pixels(read_image(path, spec.input_resolution), spec))
-        except ImageError as error:
-            unreadable.append((str(path.relative_to(root)), str(error)))
-    return pixels, unreadable

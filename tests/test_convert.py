@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from converters import convert_model
 from converters.frozen_graph import Options
-from kit.convert import ConvertSettings, compare, convert, translate
+from kit.compare import compare
+from kit.convert import ConvertSettings, convert, translate
 from kit.errors import AccuracyError, ConversionError, DataError, OutputExistsError
 from kit.export import AUTO_MODES, Gates, summary, verification
 from kit.model_file import read_model_file
@@ -364,5 +365,5 @@ def test_a_missing_label_file_is_hinted_at(source, tmp_path):
     done = kit("convert", source / "model.keras", "--output", tmp_path / "x.tflite")
     assert done.exit_code == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert "expected labels for its scores, got none: --labels FILE (is it " in last
+    assert "expected a label for each of its scores, got none: --labels FILE (is it " in last
     assert last.count("labels.txt") == 1

@@ -298,7 +298,9 @@ def convert(
     import_tensorflow()
     reporter = TerminalReporter()
     if output is None:
-        rows = conversion.compare(source, settings, reporter)
+        from kit.compare import compare as compare_all
+
+        rows = compare_all(source, settings, reporter)
         if format is Format.JSON:
             _print_json({"source": str(source), "modes": [row.to_json() for row in rows]})
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kit.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
-    from kit.convert import Comparison
+    from kit.compare import Comparison
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
