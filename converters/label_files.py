@@ -24,14 +24,14 @@ def read_label_file(path: str | os.PathLike[str], count: int) -> tuple[str, ...]
         ConversionError: the file cannot be read, has blank or duplicate lines, or another count.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         labels = parse_labels(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConversionError(f"{path}: expected a label file in UTF-8: {reason}") from error
     except SpecError as error:
         blank = [n for n, line in enumerate(text.split("\n"), 1) if not line.strip()]
-        where = f"line {blank[0]} is blank" if blank and text.strip() else "it is empty"
+        where = f"line {blank[0]} is blank: remove it" if blank and text.strip() else "it is empty"
         raise ConversionError(f"{path}: expected a label in every line, {where}") from error
     numbered = [re.fullmatch(rf"{index}[ \t:]+(\S.*)", text) for index, text in enumerate(labels)]
     if all(numbered):

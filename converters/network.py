@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import keras
 
 Array = npt.NDArray[np.float32]
-# What stands between an operator and the output without changing a value.
-_PASSING = ("Identity", "Reshape", "Squeeze", "Cast")
+# What stands between an operator and the output without changing what it means.
+_PASSING = (
+    *("Identity", "Reshape", "Squeeze", "Cast"),
+    *("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs"),
+)
 _LINEAR = ("BiasAdd", "Add", "AddV2", "MatMul", "Conv2D", "Mean", "AvgPool", "FusedBatchNormV3")
 
 

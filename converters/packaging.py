@@ -41,13 +41,16 @@ def add_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = from_bytes(flatbuffer)
-    entries = [entry for entry in model.metadata or [] if entry.name != _METADATA_NAME]
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_metadata(card), np.uint8)
+    content = np.frombuffer(_metadata(card), np.uint8)
+    for entry in model.metadata or []:
+        if entry.name == _METADATA_NAME:
+            model.buffers[entry.buffer].data = content
+            return to_bytes(model)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = content
     model.buffers.append(buffer)
-    entry = schema.MetadataT()
     entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
-    model.metadata = [*entries, entry]
+    model.metadata = [*(model.metadata or []), entry]
     return to_bytes(model)
 
 

@@ -33,13 +33,18 @@ def read_source(path: str | os.PathLike[str], options: Options | None = None) ->
     Raises ConversionError where it is none of them, or cannot be read as its kind.
     """
     path, options = check_exists(path), options or Options()
-    if (path / SAVED_MODEL_NAME).is_file():
-        return read_saved_model(path, options)
     reader = _READERS.get(path.suffix.lower())
-    if path.is_dir() or reader is None:
+    if (path / SAVED_MODEL_NAME).is_file():
+        reader = read_saved_model
+    if reader is None or (path.is_dir() and reader is not read_saved_model):
         hint = ": add labels and a card to it with kit package" if path.suffix == ".tflite" else ""
         raise ConversionError(
             f"{path}: expected a run folder, a SavedModel's folder or a file of "
             f"{', '.join(_READERS)}, got something else{hint}"
         )
-    return reader(path, options)
+    try:
+        return reader(path, options)
+    except ConversionError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ConversionError(f"{path}: {error}") from error

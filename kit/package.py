@@ -9,7 +9,7 @@ from pathlib import Path
 
 from converters.label_files import read_label_file
 from converters.packaging import quantization_of
-from kit.errors import ConversionError
+from kit.errors import ConversionError, KitError
 from kit.export import describe, now, package, package_versions
 from kit.files import check_absent, write_beside
 from kit.model_file import read_model_file
@@ -74,18 +74,26 @@ def package_model(
         raise ConversionError(f"{model}: expected a model without a card, it is packaged already")
     labels = None
     if settings.labels is not None:
-        labels = read_label_file(settings.labels, Runner(file.path).output_width)
+        try:
+            width = Runner(file.path).output_width
+        except KitError as error:
+            raise type(error)(f"{model}: {error}") from error
+        labels = read_label_file(settings.labels, width)
     with Classifier.open(
         model, labels=labels, mean=settings.mean, std=settings.std, resize=settings.resize
     ) as classifier:
         labels, spec = classifier.labels, classifier.preprocess
         threshold = file.metadata.score_threshold if file.metadata else None
     flatbuffer = file.path.read_bytes()
+    try:
+        quantization = quantization_of(flatbuffer)
+    except ConversionError as error:
+        raise ConversionError(f"{model}: {error}") from error
     card = ModelCard(
         backbone=f"TensorFlow Lite model {file.path.name}",
         alpha=None,
         weights="those of the source",
-        quantization=quantization_of(flatbuffer),
+        quantization=quantization,
         preprocess=spec if settings.fit is None else replace(spec, fit=settings.fit),
         labels=labels,
         score_threshold=(
