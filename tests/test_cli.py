@@ -418,8 +418,9 @@ def test_convert_in_words(finished_run, tmp_path):
     output = tmp_path / "model.tflite"
     result = kit("convert", finished_run.folder, "--output", output, "--quantize", "float16")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("float16: ")
-    assert result.stdout.count("\n") == 1
+    figures, checks = result.stdout.splitlines()
+    assert figures.startswith("float16: ")
+    assert "golden checks passed" in checks
 
 
 # ---------------------------------------------------------------- weights and demo
