@@ -13,7 +13,7 @@ from converters.network import of_keras
 from converters.operators import check_runtime
 from converters.sources import check_exists, read_source
 from converters.targets import TARGETS
-from kit.data import scan_images
+from kit.data import DataSettings, load_dataset
 from kit.errors import ConversionError, DataError
 from kit.evaluation.evaluate import truth_of
 from kit.export import (
@@ -171,7 +171,9 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
             raise ValueError(f"{run}: its record says this already: leave out {what}")
     record = read_run(run)
     card = ModelCard.from_json(record["card"])
-    dataset = scan_images(settings.images or record["images"]).only(record["split"], card.labels)
+    data = DataSettings.from_json(record["settings"].get("data", {}))
+    dataset = load_dataset(settings.images or record["images"], data)
+    dataset = dataset.only(record["split"], card.labels)
     if dataset.fingerprint != card.dataset.get("fingerprint"):
         raise DataError(
             f"{dataset.root}: expected the images that the run was trained on, some have changed: "

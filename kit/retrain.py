@@ -13,7 +13,15 @@ import numpy as np
 
 from converters.network import of_keras
 from converters.tflite import convert_model
-from kit.data import PARTS, Dataset, LabelledImage, SplitSettings, scan_images, split_dataset
+from kit.data import (
+    PARTS,
+    Dataset,
+    DataSettings,
+    LabelledImage,
+    SplitSettings,
+    load_dataset,
+    split_dataset,
+)
 from kit.data.split import check_split, group_warnings
 from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 from kit.errors import ImageError
@@ -65,6 +73,7 @@ class TrainSettings:
         quantize: modes to write a file for.
         fit: how photographs are made square.
         resize: the filter.
+        data: where labels, groups and given parts come from.
         split: shares, seed and groups.
         fitting: how the head (with random weights: the whole network) is trained.
         representative_images: that quantisation looks at, from the train part.
@@ -79,6 +88,7 @@ class TrainSettings:
     quantize: tuple[str, ...] = ("int8",)
     fit: str = "stretch"
     resize: str = "bilinear"
+    data: DataSettings = field(default_factory=DataSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     fitting: FitSettings = field(default_factory=FitSettings)
     representative_images: int = IMAGES
@@ -146,7 +156,7 @@ def train(
             f"{', '.join(refused)}: TensorFlow Lite lacks an operator for it"
         )
     spec = choice.preprocess(settings.fit, settings.resize)
-    dataset = scan_images(images)
+    dataset = load_dataset(images, settings.data)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
@@ -302,6 +312,8 @@ def _card(
             "fingerprint": dataset.fingerprint,
             "images": {part: parts.count(part) for part in PARTS},
             **asdict(settings.split),
+            "group_column": settings.data.group_column,
+            "split_column": settings.data.split_column,
         },
         intended_use=settings.intended_use,
         versions=package_versions(),
@@ -336,7 +348,7 @@ def _write_run(
         "schema_version": SCHEMA_VERSION,
         "created": card["created"],
         "images": str(dataset.root.resolve()),
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "data": settings.data.to_json()},
         "card": {**card, "quantization": "float32"},
         "metrics": {
             mode: {"size_bytes": len(item.content), **item.card.metrics["test"]}

@@ -94,6 +94,20 @@ LeastOption = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Fail, and keep nothing, if a file is less accurate."),
 ]
+LabelsCsvOption = Annotated[
+    Path | None, typer.Option(help="A CSV or TSV table of labels, instead of folders.")
+]
+PathColumnOption = Annotated[str, typer.Option(help="Its column of paths, relative to IMAGES.")]
+LabelColumnOption = Annotated[str, typer.Option(help="Its column of labels.")]
+GroupColumnOption = Annotated[
+    str | None, typer.Option(help="Its column of what stays in one part (patients).")
+]
+SplitColumnOption = Annotated[
+    str | None, typer.Option(help="Its column of given parts: train, validation, test.")
+]
+LabelRegexOption = Annotated[
+    str, typer.Option(help="Labels from file names: its first group, or its named groups' names.")
+]
 BackboneOption = Annotated[
     str, typer.Option(help="mobilenet_v1, _v2, _v3_small, _v3_large, inception_v3, resnet50.")
 ]
@@ -141,6 +155,12 @@ def train(
     group_regex: Annotated[
         str, typer.Option(help="What it matches in a path stays in one part (patients).")
     ] = "",
+    labels_csv: LabelsCsvOption = None,
+    path_column: PathColumnOption = "path",
+    label_column: LabelColumnOption = "label",
+    group_column: GroupColumnOption = None,
+    split_column: SplitColumnOption = None,
+    label_regex: LabelRegexOption = "",
     fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
     resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
     representative_images: Annotated[
@@ -153,7 +173,7 @@ def train(
     force: ForceOption = False,
 ) -> None:
     """Retrain on labelled photographs, convert, score the converted files."""
-    from kit.data import SplitSettings
+    from kit.data import DataSettings, SplitSettings
     from kit.export import Gates
     from kit.retrain import TrainSettings
     from kit.retrain import train as run_training
@@ -169,6 +189,9 @@ def train(
         quantize=tuple(mode.value for mode in dict.fromkeys(quantize or [Mode.INT8])),
         fit=fit.value,
         resize=resize.value,
+        data=DataSettings(
+            labels_csv, path_column, label_column, group_column, split_column, label_regex
+        ),
         split=SplitSettings(validation, test, seed, group_regex),
         # An epoch shows each image once, so samples per image are epochs.
         fitting=FitSettings(
@@ -375,12 +398,19 @@ def evaluate(
     mean: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
     std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
     resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
+    labels_csv: LabelsCsvOption = None,
+    path_column: PathColumnOption = "path",
+    label_column: LabelColumnOption = "label",
+    group_column: GroupColumnOption = None,
+    split_column: SplitColumnOption = None,
+    label_regex: LabelRegexOption = "",
     num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
 ) -> None:
     """Score a .tflite file on a labelled folder, by the runtime that ships."""
     from kit.cli.text import evaluation_text
+    from kit.data import DataSettings
     from kit.evaluation import evaluate_model
     from kit.files import check_absent, write_beside
     from kit.reporting import tell_left_out
@@ -399,7 +429,13 @@ def evaluate(
         resize=None if resize is None else resize.value,
     ) as classifier:
         result = evaluate_model(
-            classifier, images, part=None if part is None else part.value, reporter=reporter
+            classifier,
+            images,
+            part=None if part is None else part.value,
+            data=DataSettings(
+                labels_csv, path_column, label_column, group_column, split_column, label_regex
+            ),
+            reporter=reporter,
         )
     for line in result.warnings:
         reporter.warn(line)
@@ -411,6 +447,61 @@ def evaluate(
         _print_json({**data, "left_out": dict(result.left_out)})
     else:
         print(evaluation_text(result.evaluation))
+
+
+@app.command()
+@reports_errors
+def check(
+    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    labels_csv: LabelsCsvOption = None,
+    path_column: PathColumnOption = "path",
+    label_column: LabelColumnOption = "label",
+    group_column: GroupColumnOption = None,
+    split_column: SplitColumnOption = None,
+    label_regex: LabelRegexOption = "",
+    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the split, and of the contact sheet's choice.")] = 0,
+    group_regex: Annotated[
+        str, typer.Option(help="What it matches in a path stays in one part (patients).")
+    ] = "",
+    near_bits: Annotated[
+        int, typer.Option(help="Perceptual hashes (256 bits) this close are near copies.")
+    ] = 40,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Write a PNG with a row of images for each class.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if anything is found.")
+    ] = False,
+    format: FormatOption = Format.TEXT,
+    force: ForceOption = False,
+) -> None:
+    """Look for what is wrong with a data set, before training on it."""
+    from kit.check import check_images, draw_contact_sheet, report_text
+    from kit.data import DataSettings, SplitSettings, load_dataset
+    from kit.files import check_absent
+
+    data = DataSettings(
+        labels_csv, path_column, label_column, group_column, split_column, label_regex
+    )
+    if contact_sheet is not None:
+        check_absent(contact_sheet, force)
+    report = check_images(
+        images,
+        data,
+        SplitSettings(validation, test, seed, group_regex),
+        near_bits=near_bits,
+        reporter=TerminalReporter(),
+    )
+    if contact_sheet is not None:
+        draw_contact_sheet(load_dataset(images, data), contact_sheet, seed=seed, force=force)
+    if format is Format.JSON:
+        _print_json(report.to_json())
+    else:
+        print(report_text(report))
+    if strict and report.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -73,7 +73,7 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
     def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # Pillow's remarks on odd files, such as damaged EXIF, say nothing a user could act on.
-        warnings.filterwarnings("ignore", module="PIL")
+        warnings.filterwarnings("ignore", module="PIL|pydicom")
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:

@@ -1,13 +1,16 @@
-"""Labelled images: finding them in folders, and deciding which part each belongs to."""
+"""Labelled images: finding them, and deciding which part each belongs to."""
 
-from kit.data.scan import Dataset, LabelledImage, scan_images
-from kit.data.split import PARTS, SplitSettings, split_dataset
+from kit.data.scan import PARTS, Dataset, LabelledImage, scan_images
+from kit.data.sources import DataSettings, load_dataset
+from kit.data.split import SplitSettings, split_dataset
 
 __all__ = [
     "PARTS",
+    "DataSettings",
     "Dataset",
     "LabelledImage",
     "SplitSettings",
+    "load_dataset",
     "scan_images",
     "split_dataset",
 ]

@@ -1,4 +1,7 @@
-"""A folder with one folder for each class, to a list of labelled images."""
+"""A folder with one folder for each class, to a list of labelled images.
+
+Other sources of labels (kit.data.sources) list their entries, and end here too.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.errors import DataError, SpecError
+from kit.runtime.dicom import HEAD_BYTES, is_dicom, patient_group
 from kit.spec import check_labels
 
 FEW_IMAGES = 20
 """Below this many a class is warned of, as the retraining tutorials of 2017 did."""
+
+PARTS = ("train", "validation", "test")
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders and tables call the parts, in lower case."""
 
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r"})
 
@@ -26,11 +43,26 @@ class LabelledImage:
         path: relative to the data set's folder, with `/`.
         label: index in the data set's labels.
         digest: SHA-256 of the file's content, in hexadecimal.
+        group: digest of what the image belongs to (a patient) and must not be parted from. Never
+            the key itself: what is not here can't reach an output file.
+        part: of PARTS, where the folders or a table give it.
     """
 
     path: str
     label: int
     digest: str
+    group: str | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a source of labels says of one file: `path` relative to the root, with `/`."""
+
+    path: str
+    label: str
+    group: str | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,7 @@ class Dataset:
         images: sorted by path.
         left_out: path and reason of every file that is not used.
         warnings: what a user should know before training on this.
+        contradictions: images left out because their content stands in two classes.
     """
 
     root: Path
@@ -50,6 +83,7 @@ class Dataset:
     images: tuple[LabelledImage, ...]
     left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    contradictions: tuple[LabelledImage, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -78,10 +112,10 @@ class Dataset:
             )
         images = [by_path[path] for path in wanted]
         if strangers := {self.labels[image.label] for image in images} - {*labels}:
-            raise DataError(f"expected labels of {_listed(labels)}, got {_listed(strangers)}")
+            raise DataError(f"expected labels of {listed(labels)}, got {listed(strangers)}")
         numbers = {name: number for number, name in enumerate(labels)}
         relabelled = (replace(image, label=numbers[self.labels[image.label]]) for image in images)
-        return replace(self, labels=labels, images=tuple(relabelled))
+        return replace(self, labels=labels, images=tuple(relabelled), contradictions=())
 
     def without(self, reasons: Mapping[str, str]) -> Dataset:
         """This data set less the images with these paths, which are listed as left out."""
@@ -94,57 +128,112 @@ def scan_images(root: str | os.PathLike[str], *, labels: Iterable[str] | None = 
 
     Args:
         root: holds a folder for each class; images may lie deeper in it. The folder's name is the
-            label as it is, in any script. Hidden and system files are passed over.
+            label as it is, in any script. Hidden and system files are passed over. Where `root`
+            holds nothing but folders named as parts (train, validation or val, test), the class
+            folders are in those, and the parts are given.
         labels: those of a model, to evaluate it; every folder must be one of them. Default: the
             folders' names.
 
     Raises:
         DataError: the folder is missing or unreadable, has no images, fewer than two classes, or
             a class that is not among `labels`.
+        MissingDependencyError: there are DICOM files, and pydicom is missing.
     """
+    root = check_root(root)
+    left_out: list[tuple[str, str]] = []
+    warnings: list[str] = []
+    folders, loose = _entries_of(root)
+    parts = _parts_of(folders)
+    classes: list[tuple[Path, str | None]] = []
+    if parts:
+        for folder in folders:
+            inside, beside = _entries_of(folder)
+            classes += [(entry, parts[folder]) for entry in inside]
+            loose += beside
+    else:
+        classes = [(folder, None) for folder in folders]
+        if misplaced := [folder.name for folder in folders if folder.name.lower() in PART_NAMES]:
+            warnings.append(
+                f"{listed(misplaced)}: taken for classes, since there are class folders beside them"
+            )
+    if loose:
+        warnings.append(f"files beside the class folders, in no class, passed over: {loose}")
+    entries: list[Entry] = []
+    for folder, part in classes:
+        paths = files_below(folder, root, left_out)
+        if not paths:
+            name = folder.relative_to(root).as_posix()
+            warnings.append(f"the folder {name} has no files: it is no class")
+        entries += [
+            Entry(path.relative_to(root).as_posix(), folder.name, part=part) for path in paths
+        ]
+    if not entries:
+        raise DataError(f"{root}: expected a folder of images per class, found no images")
+    return build_dataset(root, entries, FOLDERS, labels, left_out, warnings)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How errors speak of a source of labels."""
+
+    label: str
+    classes: str
+    rename: str
+
+
+FOLDERS = Wording("folders named", "a folder each", "rename the folder")
+
+
+def check_root(root: str | os.PathLike[str]) -> Path:
+    """The data set's folder; raises DataError where it is none."""
     root = Path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing there"
         raise DataError(f"{root}: expected a folder with a folder of images per class, {found}")
-    left_out: list[tuple[str, str]] = []
-    warnings: list[str] = []
-    folders, loose = [], 0
+    return root
+
+
+def build_dataset(
+    root: Path,
+    entries: Iterable[Entry],
+    wording: Wording,
+    labels: Iterable[str] | None,
+    left_out: list[tuple[str, str]],
+    warnings: list[str],
+) -> Dataset:
+    """Hashes the files that a source of labels names.
+
+    Args:
+        root: the data set's folder.
+        entries: at least one, no path twice.
+        wording: for errors.
+        labels: of a model; None: those of the entries, sorted.
+        left_out: path and reason of what the source left out; more is added.
+        warnings: of the source; more are added.
+
+    Raises as scan_images.
+    """
+    entries = sorted(entries, key=lambda entry: entry.path)
+    found = tuple(sorted({entry.label for entry in entries}))
     try:
-        for entry in sorted(root.iterdir(), key=lambda path: path.name):
-            if _is_ignored(entry.name):
-                continue
-            if entry.is_dir():
-                folders.append(entry)
-            else:
-                loose += 1
-    except OSError as error:
-        raise DataError(f"{root}: expected a readable folder: {error.strerror}") from error
-    if loose:
-        warnings.append(f"files beside the class folders, in no class, passed over: {loose}")
-    files = {folder.name: _files(folder, root, left_out) for folder in folders}
-    for name in [name for name, paths in files.items() if not paths]:
-        warnings.append(f"the folder {name} has no files: it is no class")
-        del files[name]
-    try:
-        check_labels(tuple(files) or ("none",))
+        check_labels(found)
     except SpecError as error:
-        raise DataError(f"{root}: {error}: rename the folder") from error
-    names = tuple(files) if labels is None else tuple(labels)
-    if not files:
-        raise DataError(f"{root}: expected a folder of images per class, found no images")
-    if labels is None and len(files) < 2:
+        raise DataError(f"{root}: {error}: {wording.rename}") from error
+    names = found if labels is None else tuple(labels)
+    if labels is None and len(found) < 2:
         raise DataError(
-            f"{root}: expected at least 2 classes, a folder each, got 1 ({names[0]}): "
-            "add a folder with images of something else"
+            f"{root}: expected at least 2 classes, {wording.classes}, got 1 ({names[0]}): "
+            "add images of something else"
         )
-    if strangers := [name for name in files if name not in names]:
+    if strangers := [name for name in found if name not in names]:
         raise DataError(
-            f"{root}: expected folders named as the model's labels ({_listed(names)}), "
-            f"got {_listed(strangers)}"
+            f"{root}: expected {wording.label} as the model's labels ({listed(names)}), "
+            f"got {listed(strangers)}"
         )
-    images = _without_contradictions(_hash(root, files, names, left_out), names, left_out)
-    dataset = Dataset(root, names, images, tuple(left_out), ())
-    if not images:
+    hashed = _without_lone_patient(_hash(root, entries, names, left_out), warnings)
+    kept, contradictions = _part_contradictions(hashed, names, left_out)
+    dataset = Dataset(root, names, kept, tuple(left_out), (), contradictions)
+    if not kept:
         raise DataError(
             f"{root}: expected images, all {len(left_out)} files were left out: {left_out[0][1]}"
         )
@@ -160,7 +249,39 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
-def _files(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> list[Path]:
+def _entries_of(folder: Path) -> tuple[list[Path], int]:
+    """The folders in a folder, and how many files lie beside them."""
+    folders, loose = [], 0
+    try:
+        for entry in sorted(folder.iterdir(), key=lambda path: path.name):
+            if _is_ignored(entry.name):
+                continue
+            if entry.is_dir():
+                folders.append(entry)
+            else:
+                loose += 1
+    except OSError as error:
+        raise DataError(f"{folder}: expected a readable folder: {error.strerror}") from error
+    return folders, loose
+
+
+def _parts_of(folders: list[Path]) -> dict[Path, str]:
+    """The part of each folder, if all are named as parts, are two at least, and hold folders.
+
+    Two classes may be called train and test too: those hold images.
+    """
+    parts = {folder: PART_NAMES.get(folder.name.lower(), "") for folder in folders}
+    if len(set(parts.values())) < 2 or "" in parts.values():
+        return {}
+    return parts if all(_entries_of(folder)[0] for folder in folders) else {}
+
+
+def files_below(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> list[Path]:
+    """Files at any depth, sorted; unreadable folders below are left out.
+
+    Raises DataError where `folder` itself cannot be read.
+    """
+
     def unreadable(error: OSError) -> None:
         if Path(error.filename) == folder:  # going on without a whole class would be wrong
             raise DataError(
@@ -179,41 +300,62 @@ def _files(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> list[Pa
 
 def _hash(
     root: Path,
-    files: Mapping[str, list[Path]],
+    entries: Iterable[Entry],
     names: tuple[str, ...],
     left_out: list[tuple[str, str]],
 ) -> list[LabelledImage]:
+    numbers = {name: number for number, name in enumerate(names)}
     images = []
-    for name, paths in files.items():
-        label = names.index(name)
-        for path in paths:
-            relative = path.relative_to(root).as_posix()
-            try:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                left_out.append((relative, f"expected a readable file: {error.strerror}"))
-            else:
-                images.append(LabelledImage(relative, label, digest))
-    return sorted(images, key=lambda image: image.path)
+    for entry in entries:
+        group = entry.group
+        try:
+            with (root / entry.path).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                dicom = group is None and is_dicom(file.read(HEAD_BYTES))
+                if dicom:
+                    file.seek(0)
+                    group = patient_group(file)
+        except OSError as error:
+            left_out.append((entry.path, f"expected a readable file: {error.strerror}"))
+        else:
+            label = numbers[entry.label]
+            images.append(LabelledImage(entry.path, label, digest, group, entry.part))
+    return images
 
 
-def _without_contradictions(
+def _without_lone_patient(images: list[LabelledImage], warnings: list[str]) -> list[LabelledImage]:
+    """Drops a group that all images share: anonymising gives every patient the same id."""
+    if len(images) < 2 or images[0].group is None or len({image.group for image in images}) > 1:
+        return images
+    warnings.append(
+        f"all {len(images)} images have one and the same group or patient id, so it is not used: "
+        "images of one patient may be in two parts, unless --group-regex or --group-column tells "
+        "patients apart"
+    )
+    return [replace(image, group=None) for image in images]
+
+
+def _part_contradictions(
     images: list[LabelledImage], names: tuple[str, ...], left_out: list[tuple[str, str]]
-) -> tuple[LabelledImage, ...]:
-    """Leaves out every image whose content stands in two classes: one of them must be wrong."""
+) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
+    """Parts the images from those whose content stands in two classes: one of them is wrong."""
     by_digest = defaultdict(set)
     for image in images:
         by_digest[image.digest].add(image.label)
+    kept: list[LabelledImage] = []
+    contradictions: list[LabelledImage] = []
     for image in images:
         others = by_digest[image.digest] - {image.label}
         if others:
-            where = _listed([names[label] for label in sorted(others)])
+            where = listed([names[label] for label in sorted(others)])
             left_out.append((image.path, f"expected one class, the same content is in {where}"))
-    return tuple(image for image in images if len(by_digest[image.digest]) == 1)
+        (contradictions if others else kept).append(image)
+    return tuple(kept), tuple(contradictions)
 
 
-def _listed(names: Iterable[str], most: int = 8) -> str:
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """The first names with commas, and how many more."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

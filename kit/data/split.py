@@ -2,7 +2,8 @@
 
 The part follows from a hash of the image's content and the seed, so that moving, renaming and
 adding files changes no other image's part, and a copy can't be in two. With groups (patients) the
-group's key is hashed instead.
+group's key is hashed instead. A part that the folders or a table give is kept; a part that they
+give to no image is drawn from train by the same hash.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from kit.data.scan import Dataset
+from kit.data.scan import PARTS, Dataset
 from kit.errors import DataError
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class SplitSettings:
         test: share of the images, 0 to 1.
         seed: another one gives another split.
         group_regex: searched in each image's path; what its first group (or all of it) matches is
-            the group that stays together. Empty: every content by itself.
+            the group that stays together, whatever group the image has. Empty: the images' own
+            groups, and every content by itself.
     """
 
     validation: float = 0.1
@@ -64,7 +64,24 @@ def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
     Raises DataError where the groups' pattern matches no path.
     """
     keys = _keys(dataset, settings.group_regex)
-    return {image.path: settings.part(keys[image.path]) for image in dataset.images}
+    given = {image.path: image.part for image in dataset.images if image.part is not None}
+    if not given:
+        return {image.path: settings.part(keys[image.path]) for image in dataset.images}
+    # What belongs together with a given image goes where that is; with two of them, train first.
+    follows = {
+        keys[path]: part
+        for wanted in reversed(PARTS)
+        for path, part in given.items()
+        if part == wanted
+    }
+    missing = {*PARTS} - {*given.values()}
+    split = {}
+    for image in dataset.images:
+        key = keys[image.path]
+        part = image.part or follows.get(key, "train")
+        drawn = settings.part(key)
+        split[image.path] = drawn if part == "train" and drawn in missing else part
+    return split
 
 
 def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings) -> None:
@@ -72,52 +89,104 @@ def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings
     shares = {"validation": settings.validation, "test": settings.test}
     shares["train"] = 1 - settings.validation - settings.test
     keys = _keys(dataset, settings.group_regex)
+    grouped = bool(_groups(dataset, settings.group_regex))
+    given = {image.part for image in dataset.images}
     for label, name in enumerate(dataset.labels):
         images = [image for image in dataset.images if image.label == label]
         present = {split[image.path] for image in images}
         for part in PARTS:
-            if part not in present:
-                units = len({keys[image.path] for image in images})
-                # As many as leave a chance of 1 in 20 that chance leaves the part empty again.
-                enough = math.ceil(math.log(0.05) / math.log(1 - shares[part]))
-                more = max(enough - units, math.ceil(1 / shares[part]))
-                kind = "groups" if settings.group_regex else "different images"
+            if part in present:
+                continue
+            if part in given:
                 raise DataError(
-                    f"expected images of {name} in every part, got none in {part}: it has {units} "
-                    f"{kind}, add about {more} more (or try a larger share or another --seed)"
+                    f"expected images of {name} in every part, got none in {part}, which the "
+                    "folders or the table give: give it some, or give no parts"
                 )
+            units = len({keys[image.path] for image in images})
+            # As many as leave a chance of 1 in 20 that chance leaves the part empty again.
+            enough = math.ceil(math.log(0.05) / math.log(1 - shares[part]))
+            more = max(enough - units, math.ceil(1 / shares[part]))
+            kind = "groups" if grouped else "different images"
+            raise DataError(
+                f"expected images of {name} in every part, got none in {part}: it has {units} "
+                f"{kind}, add about {more} more (or try a larger share or another --seed)"
+            )
 
 
 def group_warnings(dataset: Dataset, settings: SplitSettings) -> tuple[str, ...]:
-    """What to know about the groups: paths without one stand for themselves."""
-    if not settings.group_regex:
-        return ()
-    pattern = re.compile(settings.group_regex)
-    alone = [image.path for image in dataset.images if not pattern.search(image.path)]
-    if not alone:
-        return ()
-    return (
-        f"{len(alone)} images do not match the group pattern and stand for themselves, "
-        f"such as {alone[0]}",
-    )
+    """What to know about groups and given parts before trusting the figures."""
+    warnings = []
+    if settings.group_regex:
+        pattern = re.compile(settings.group_regex)
+        alone = [
+            image.path
+            for image in dataset.images
+            if image.group is None and not pattern.search(image.path)
+        ]
+        if alone:
+            warnings.append(
+                f"{len(alone)} images do not match the group pattern and stand for themselves, "
+                f"such as {alone[0]}"
+            )
+    given = {image.part for image in dataset.images} - {None}
+    if given and (missing := [part for part in PARTS if part not in given]):
+        warnings.append(f"no images are given for {' and '.join(missing)}: drawn from train")
+    if leaks := torn_apart(dataset, settings):
+        first, second = leaks[0][0], leaks[0][-1]
+        warnings.append(
+            f"LEAK: {len(leaks)} groups (or contents) stand in more than one given part, such as "
+            f"{first} and {second}: figures on them promise too much; give each one part"
+        )
+    return tuple(warnings)
 
 
-def _keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
-    """What is hashed for each image: its digest, or its group's key."""
+def torn_apart(dataset: Dataset, settings: SplitSettings) -> list[tuple[str, ...]]:
+    """Paths of every group or content whose images are given more than one part.
+
+    The first and the last path of each have different parts.
+    """
+    keys = _keys(dataset, settings.group_regex)
+    by_key = defaultdict(list)
+    for image in dataset.images:
+        if image.part is not None:
+            by_key[keys[image.path]].append((PARTS.index(image.part), image.path))
+    together = (sorted(found) for found in by_key.values())
+    return [tuple(path for _, path in found) for found in together if found[0][0] != found[-1][0]]
+
+
+def group_members(dataset: Dataset, settings: SplitSettings) -> list[tuple[str, ...]]:
+    """Paths of the images of each group, without the groups' keys; none where there are none."""
+    members = defaultdict(list)
+    for path, group in _groups(dataset, settings.group_regex).items():
+        members[group].append(path)
+    return [tuple(paths) for paths in members.values()]
+
+
+def _groups(dataset: Dataset, group_regex: str) -> dict[str, str]:
+    """What is hashed for each image that has a group."""
+    groups = {
+        image.path: f"group:{image.group}" for image in dataset.images if image.group is not None
+    }
     if not group_regex:
-        return {image.path: image.digest for image in dataset.images}
+        return groups
     pattern = re.compile(group_regex)
-    groups: dict[str, str] = {}
+    matched: dict[str, str] = {}
     for image in dataset.images:
         match = pattern.search(image.path)
         if match:
             captured = next((text for text in match.groups() if text is not None), match.group())
-            groups[image.path] = f"group:{captured}"
-    if not groups:
+            matched[image.path] = f"group:{captured}"
+    if not matched:
         raise DataError(
             f"expected the group pattern {group_regex!r} to match the images' paths, it matches "
             f"none, such as {dataset.images[0].path}"
         )
+    return groups | matched
+
+
+def _keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
+    """What is hashed for each image: its digest, or its group's key."""
+    groups = _groups(dataset, group_regex)
     # A copy in two groups ties them together, so that it can't stand in two parts.
     tied: dict[str, str] = {}
 

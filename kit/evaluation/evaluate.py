@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.data import Dataset, SplitSettings, scan_images, split_dataset
+from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_dataset
 from kit.errors import DataError
 from kit.evaluation.metrics import Evaluation, Scores, Truth
 from kit.reporting import Reporter, Silent
@@ -67,6 +67,7 @@ def evaluate_model(
     images: str | os.PathLike[str],
     *,
     part: str | None = None,
+    data: DataSettings | None = None,
     reporter: Reporter | None = None,
 ) -> ModelEvaluation:
     """Scores a model on a folder with a folder of images for each label.
@@ -76,17 +77,18 @@ def evaluate_model(
         images: the folder; its folders' names are among the model's labels.
         part: only the images whose content falls into this part (`validation`, `test`, `train`)
             of the split that the model was trained with, as its card says.
+        data: where labels, groups and given parts come from; default: folders.
         reporter: progress.
 
     Raises:
         DataError: the images cannot be used, or none is left, or the card has no split.
         InferenceError: the model fails when it runs.
     """
-    dataset = scan_images(images, labels=classifier.labels)
+    dataset = load_dataset(images, data, classifier.labels)
     warnings = list(dataset.warnings)
     card = classifier.file.card
     if part is not None:
-        dataset = _only(dataset, part, card)
+        dataset = _only(dataset, part, card, data or DataSettings())
     elif card is not None and card.dataset.get("fingerprint") == dataset.fingerprint:
         warnings.append(
             "these are the images that the model was trained on: its accuracy on new ones is "
@@ -102,17 +104,24 @@ def evaluate_model(
     return ModelEvaluation(evaluation, dataset.left_out, tuple(warnings))
 
 
-def _only(dataset: Dataset, part: str, card: ModelCard | None) -> Dataset:
+def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSettings) -> Dataset:
     data = {} if card is None else card.dataset
+    for name in ("group_column", "split_column"):
+        wanted, given = data.get(name), getattr(settings, name)
+        if wanted != given:
+            raise DataError(
+                f"expected --{name.replace('_', '-')} {wanted or 'left out'} as in training, got "
+                f"{given or 'none'}: with another the parts are others"
+            )
     try:
-        settings = SplitSettings(
+        split_settings = SplitSettings(
             float(data["validation"]), float(data["test"]), int(data["seed"]), data["group_regex"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             "expected a model whose card says how its data was split: leave out --part"
         ) from error
-    split = split_dataset(dataset, settings)
+    split = split_dataset(dataset, split_settings)
     kept = {path for path, of in split.items() if of == part}
     if not kept:
         raise DataError(f"expected images of the {part} part, none of these falls into it")

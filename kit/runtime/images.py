@@ -1,4 +1,4 @@
-"""Image files to pixels: any mode that Pillow reads becomes upright RGB."""
+"""Image files to pixels: any mode that Pillow reads becomes upright RGB, and so does DICOM."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kit.errors import ImageError
+from kit.errors import ImageError, MissingDependencyError
 from kit.preprocess import Pixels
+from kit.runtime.dicom import HEAD_BYTES, is_dicom, read_dicom
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +35,7 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
 
     Transparency is laid over white, palettes are expanded, CMYK is converted, 16-bit grey is
     scaled from its own range, an animation gives its first frame, the orientation tag is applied.
+    DICOM is read as kit.runtime.dicom says, if pydicom is installed.
 
     Args:
         source: a path, a file's bytes, a PIL image, or an array, uint8 `[height, width, 3]` (RGB)
@@ -52,16 +54,25 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
         return _from_array(source)
     from PIL import Image, UnidentifiedImageError
 
-    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    head = b""
     try:
         if isinstance(source, Image.Image):
             return _to_rgb(source)
-        with Image.open(file) as image:
-            if input_resolution is not None:
-                image.draft(None, (2 * input_resolution, 2 * input_resolution))
-            return _to_rgb(image)
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            # Before Pillow, which takes a DICOM file whose preamble is a TIFF's for that.
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            if is_dicom(head):
+                return read_dicom(file)
+            with Image.open(file) as image:
+                if input_resolution is not None:
+                    image.draft(None, (2 * input_resolution, 2 * input_resolution))
+                return _to_rgb(image)
+    except MissingDependencyError as error:
+        raise ImageError(str(error)) from error  # of this image alone: a batch goes on
     except UnidentifiedImageError as error:
-        raise ImageError(f"expected an image, got {_kind(source)}") from error
+        kind = "a file that is none, or of a kind that Pillow does not read"
+        raise ImageError(f"expected an image, got {kind if head else 'an empty file'}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             "expected an image of a sensible size, got more pixels than can be decoded safely: "
@@ -130,19 +141,3 @@ def _stretch_range(image: Image) -> Image:
     span = high - low or 1.0
     levels = np.floor((values - low) * (255 / span) + 0.5)
     return fromarray(levels.astype(np.uint8))
-
-
-def _kind(source: Any) -> str:
-    if isinstance(source, bytes):
-        head = source[:132]
-    else:
-        try:
-            with open(source, "rb") as file:
-                head = file.read(132)
-        except OSError:
-            head = b"?"
-    if not head:
-        return "an empty file"
-    if head[128:132] == b"DICM":
-        return "a DICOM file: export it as PNG first"
-    return "a file that is none, or of a kind that Pillow does not read"

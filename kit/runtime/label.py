@@ -179,8 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     if not options.images and not options.self_test:
         parser.error("expected images to label, or --self-test")
-    # Pillow's remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
-    warnings.filterwarnings("ignore", module="PIL")
+    # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
+    warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
         classifier = Classifier.open(
             options.model,

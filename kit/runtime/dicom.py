@@ -1,0 +1,176 @@
+"""DICOM images to pixels, by pydicom: an extra, imported when the first DICOM file is met."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import ImageError, MissingDependencyError
+from kit.preprocess import Pixels
+
+HEAD_BYTES = 132
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Where enhanced multi-frame files keep what others have at the top.
+_FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether the first HEAD_BYTES of a file are a DICOM file's."""
+    return head[128:HEAD_BYTES] == b"DICM"
+
+
+def read_dicom(file: BinaryIO) -> Pixels:
+    """The first frame as a viewer shows it.
+
+    Grey goes through the file's modality transformation (rescale or table), its VOI table, else
+    its first window, else its own range; MONOCHROME1 is inverted. Colour becomes RGB of 8 bits.
+
+    Args:
+        file: open at its beginning.
+
+    Returns:
+        uint8 `[rows, columns, 3]`, RGB, 0 to 255.
+
+    Raises:
+        ImageError: the file is damaged, has no image, or its decoder is missing.
+        MissingDependencyError: pydicom is missing.
+    """
+    pydicom, pixels = _pydicom()
+    try:
+        data = pydicom.dcmread(file)
+        if not any(name in data for name in _PIXELS):
+            raise ImageError("expected a DICOM image, got a DICOM file without pixels")
+        _check_decoder(data, pixels)
+        stored = pixels.pixel_array(data, index=0)
+        _flatten(data)
+        if data.PhotometricInterpretation.startswith("MONOCHROME"):
+            grey = _to_grey(stored, data, pixels)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        return _to_colour(stored, data, pixels)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError("expected an image that fits in memory: make it smaller") from error
+    except Exception as error:  # of three packages of decoders, on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"expected a sound DICOM image, its decoding fails: {reason}") from error
+
+
+def patient_group(file: BinaryIO) -> str | None:
+    """A digest of the patient's id, else of the study's; None where the file has neither.
+
+    Nothing of the patient leaves this function. Raises MissingDependencyError.
+    """
+    pydicom, _ = _pydicom()
+    try:
+        data = pydicom.dcmread(
+            file, stop_before_pixels=True, specific_tags=["PatientID", "StudyInstanceUID"]
+        )
+        keys = [str(data.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID")]
+    except Exception:  # damaged: reading its pixels will say so
+        return None
+    key = next((f"{kind}:{key}" for kind, key in zip("ps", keys, strict=True) if key), None)
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
+
+def dicom_facts(file: BinaryIO) -> tuple[str, int, int]:
+    """Photometric interpretation, columns and rows.
+
+    Raises ImageError where the file lacks them, MissingDependencyError where pydicom is missing.
+    """
+    pydicom, _ = _pydicom()
+    tags = ["PhotometricInterpretation", "Rows", "Columns"]
+    try:
+        data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        return str(data.PhotometricInterpretation), int(data.Columns), int(data.Rows)
+    except Exception as error:
+        raise ImageError("expected a DICOM image, got a DICOM file without pixels") from error
+
+
+def _pydicom() -> tuple[Any, Any]:
+    """pydicom and pydicom.pixels; by name, since no device needs them."""
+    try:
+        return import_module("pydicom"), import_module("pydicom.pixels")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "expected pydicom 3 to read a DICOM file: pip install 'mobilenet-kit[dicom]'"
+        ) from error
+
+
+def _check_decoder(data: Any, pixels: Any) -> None:
+    syntax = data.file_meta.TransferSyntaxUID
+    try:
+        available = pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    # GDCM and Pillow decode this syntax at 8 bits only, and its decoder counts as available.
+    if syntax == _JPEG_EXTENDED and data.BitsStored > 8:
+        available = "pylibjpeg" in pixels.get_decoder(syntax).available_plugins
+        remedy = "pip install pylibjpeg-libjpeg (its licence is the GPL)"
+    else:
+        remedy = "pip install 'mobilenet-kit[dicom]', or export it as PNG"
+    if not available:
+        raise ImageError(f"expected a decoder for {syntax.name}, none is installed: {remedy}")
+
+
+def _flatten(data: Any) -> None:
+    """Brings an enhanced file's rescale and window of the first frame to the top."""
+    for name in _FUNCTIONAL_GROUPS:
+        for group in (data.get(name) or [])[:1]:
+            for inner in _OF_A_FRAME:
+                for item in (group.get(inner) or [])[:1]:
+                    data.update(item)
+
+
+def _to_grey(stored: npt.NDArray[Any], data: Any, pixels: Any) -> npt.NDArray[np.uint8]:
+    values = pixels.apply_modality_lut(stored, data)
+    if data.get("VOILUTSequence"):
+        table = data.VOILUTSequence[0]
+        low, high = 0.0, 2.0 ** table.LUTDescriptor[2] - 1
+        values = pixels.apply_voi(values.astype(np.int64), data)
+    elif "WindowCenter" in data and "WindowWidth" in data:
+        # The window's own ends tell the range that pydicom gives, whatever the rescale.
+        low, high = pixels.apply_windowing(np.array([-np.inf, np.inf]), data)
+        values = pixels.apply_windowing(values, data)
+    elif stored.dtype == np.uint8 and values is stored:
+        low, high = 0.0, 2.0**data.BitsStored - 1
+    else:
+        known = values[_known(stored, data)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    grey = _scale(values, low, high)
+    return np.invert(grey) if data.PhotometricInterpretation == "MONOCHROME1" else grey
+
+
+def _known(stored: npt.NDArray[Any], data: Any) -> npt.NDArray[np.bool_]:
+    """Which pixels are no padding around the image, `[rows, columns]`, and finite."""
+    known: npt.NDArray[np.bool_] = np.isfinite(stored)
+    first = data.get("PixelPaddingValue")
+    if first is None:
+        return known
+    last = data.get("PixelPaddingRangeLimit", first)
+    known &= (stored < min(first, last)) | (stored > max(first, last))
+    return known
+
+
+def _to_colour(stored: npt.NDArray[Any], data: Any, pixels: Any) -> Pixels:
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        stored = pixels.apply_color_lut(stored, data)[..., :3]
+        high = np.iinfo(stored.dtype).max
+    else:
+        high = 2**data.BitsStored - 1
+    return _scale(stored, 0, high)
+
+
+def _scale(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """`low` to `high` as 0 to 255, halves up, clipped."""
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
+    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
+    levels: npt.NDArray[np.float64] = np.floor(np.nan_to_num(scaled) + 0.5)
+    return np.clip(levels, 0, 255).astype(np.uint8)
