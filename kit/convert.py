@@ -14,8 +14,10 @@ from converters.operators import check_runtime
 from converters.sources import check_exists, read_source
 from converters.targets import TARGETS
 from kit.data import DataSettings, load_dataset
+from kit.data.split import groups_of
 from kit.errors import ConversionError, DataError
 from kit.evaluation.evaluate import truth_of
+from kit.evaluation.thresholds import Targets
 from kit.export import (
     AUTO,
     Exported,
@@ -180,7 +182,13 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
             "name their folder with --images, or train again"
         )
     model = load_keras_model(run / MODEL_NAME)
-    test = tuple(path for path, part in record["split"].items() if part == "test")
+    regex = card.dataset.get("group_regex", "")
+    trials = {}
+    for part in ("test", "validation"):
+        paths = tuple(path for path, of in record["split"].items() if of == part)
+        groups = groups_of(dataset, paths, regex)
+        trials[part] = Trial(part, dataset.root, paths, truth_of(dataset, paths), groups)
+    targets = record["settings"].get("targets")
     if settings.representative_images is None:
         representative = read_representative(
             dataset.root, record["representative_dataset"], card.preprocess
@@ -193,9 +201,11 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
         of_keras(model, card.preprocess.input_resolution),
         card,
         representative,
-        Trial("test", dataset.root, test, truth_of(dataset, test)),
+        trials["test"],
         settings.target_runtime,
         reporter,
+        targets=None if targets is None else Targets(**targets),
+        validation=trials["validation"],
     )
 
 

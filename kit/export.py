@@ -21,6 +21,7 @@ from converters.tflite import convert_network
 from kit.errors import AccuracyError, ConversionError, DataError
 from kit.evaluation.evaluate import score_files
 from kit.evaluation.metrics import Agreement, Evaluation, Scores, Truth
+from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
 from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
 from kit.preprocess import Pixels, to_input
 from kit.reporting import Reporter, Silent, tell_left_out
@@ -61,14 +62,14 @@ class Trial:
         root: their folder.
         paths: relative to it.
         truth: int64, index of the label of each; None: they are not labelled.
-        seen: whether quantisation looked at them.
+        groups: of each (patients), for the intervals; None: each by itself.
     """
 
     name: str
     root: Path
     paths: tuple[str, ...]
     truth: Truth | None
-    seen: bool = False
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ class Exporter:
         trial: the photographs to score.
         target_runtime: key of converters.operators.RUNTIMES that must have all operators.
         reporter: progress.
+        targets: what the operating point must reach on `validation`; None: no operating point.
+        validation: the photographs that it is chosen on.
     """
 
     def __init__(
@@ -157,6 +160,8 @@ class Exporter:
         trial: Trial | None,
         target_runtime: str | None = None,
         reporter: Reporter | None = None,
+        targets: Targets | None = None,
+        validation: Trial | None = None,
     ) -> None:
         if network.output_width != len(card.labels):
             raise ConversionError(
@@ -168,6 +173,8 @@ class Exporter:
         self._representative = representative_dataset
         self._trial = trial
         self._target_runtime = target_runtime
+        self._targets = targets
+        self._validation = validation
         self._reporter = reporter or Silent()
         self._made: dict[str, Exported] = {}
         self._float32: bytes | None = None
@@ -240,6 +247,14 @@ class Exporter:
             with Classifier.open(path) as classifier:
                 difference, count = self._compare_with_source(classifier, mode)
                 scores = self._score(classifier, mode)
+                if self._targets is not None and self._validation is not None:
+                    chosen_on, _ = score_files(
+                        classifier,
+                        self._validation.root,
+                        self._validation.paths,
+                        self._reporter,
+                        f"validation {mode}",
+                    )
             evaluation = agreement = None
             metrics: dict[str, Any] = {
                 "conversion": {
@@ -254,14 +269,46 @@ class Exporter:
                 figures = agreement.to_json()
                 if self._trial.truth is not None:
                     evaluation = Evaluation.of(
-                        scores, self._trial.truth, card.labels, self._trial.paths
+                        scores,
+                        self._trial.truth,
+                        card.labels,
+                        self._trial.paths,
+                        self._trial.groups,
                     )
                     figures = {**test_metrics(evaluation), **figures}
                 metrics[self._trial.name] = figures
             card = replace(card, metrics=metrics)
+            if self._targets is not None and self._validation is not None and scores is not None:
+                card = self._with_operating_point(card, chosen_on, scores)
             content = package(path, flatbuffer, card)
         self._made[mode] = Exported(
             mode, content, card, evaluation, agreement, difference, count, operators
+        )
+
+    def _with_operating_point(
+        self, card: ModelCard, chosen_on: Scores, scores: Scores
+    ) -> ModelCard:
+        """Chosen on the file's own validation scores; what it does on both parts goes with it."""
+        targets, validation, trial = self._targets, self._validation, self._trial
+        assert targets is not None and validation is not None and trial is not None
+        assert validation.truth is not None and trial.truth is not None
+        label = card.labels.index(targets.positive)
+        point = choose_operating_point(
+            chosen_on[:, label],
+            validation.truth == label,
+            targets.positive,
+            target_sensitivity=targets.sensitivity,
+            target_specificity=targets.specificity,
+        )
+        figures = {
+            part.name: Operation.of(
+                point, found[:, label], part.truth == label, targets.prevalence, part.groups
+            ).to_json()
+            for part, found in ((validation, chosen_on), (trial, scores))
+            if part.truth is not None
+        }
+        return replace(
+            card, operating_point=point, metrics={**card.metrics, "operating_point": figures}
         )
 
     def _score(self, classifier: Classifier, mode: str) -> Scores | None:
@@ -369,9 +416,10 @@ def verification(exported: Exported) -> str:
 
 
 def test_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """What of an evaluation goes into a card: counts and rates, no file names."""
+    """What of an evaluation goes into a card: counts and rates, no file names, no curves."""
     data = evaluation.to_json()
-    del data["misclassified"], data["labels"]
+    for name in ("misclassified", "labels", "reliability"):
+        data.pop(name, None)
     return data
 
 

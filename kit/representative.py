@@ -110,7 +110,7 @@ def _unlabelled(
     left_out = {path for path, _ in unreadable}
     compared = [str(path.relative_to(folder)) for path in (paths[:IMAGES] if seen else others)]
     kept = tuple(path for path in compared if path not in left_out)
-    return pixels, Trial("images", folder, kept, None, seen)
+    return pixels, Trial("images", folder, kept, None)
 
 
 def _read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from kit.data import (
     load_dataset,
     split_dataset,
 )
-from kit.data.split import check_split, group_warnings
+from kit.data.split import check_split, group_warnings, groups_of
 from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
-from kit.errors import ImageError
+from kit.errors import DataError, ImageError
+from kit.evaluation.calibration import fit_temperature, logits_of, scaled_head
 from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
+from kit.evaluation.thresholds import Targets
 from kit.export import (
     AUTO,
     Exported,
@@ -78,6 +80,7 @@ class TrainSettings:
         fitting: how the head (with random weights: the whole network) is trained.
         representative_images: that quantisation looks at, from the train part.
         gates: what the files must reach.
+        targets: what the operating point must reach; None: none is chosen.
         intended_use: a sentence for the card.
     """
 
@@ -93,6 +96,7 @@ class TrainSettings:
     fitting: FitSettings = field(default_factory=FitSettings)
     representative_images: int = IMAGES
     gates: Gates = field(default_factory=Gates)
+    targets: Targets | None = None
     intended_use: str = ""
 
     def __post_init__(self) -> None:
@@ -157,6 +161,11 @@ def train(
         )
     spec = choice.preprocess(settings.fit, settings.resize)
     dataset = load_dataset(images, settings.data)
+    if settings.targets is not None and settings.targets.positive not in dataset.labels:
+        raise DataError(
+            f"expected --positive to be one of {', '.join(dataset.labels)}, "
+            f"got {settings.targets.positive!r}"
+        )
     for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
@@ -189,6 +198,7 @@ def train(
     fit_on = _examples(dataset, parts["train"], features)
     select_on = _examples(dataset, parts["validation"], features)
     classes = len(dataset.labels)
+    temperature: float | None = None
     with folder_beside(output, force) as run:
         if weights.path is None:
             model, history = train_whole(
@@ -210,19 +220,26 @@ def train(
                 logs=run / "logs",
                 reporter=reporter,
             )
-            model = _joined(backbone, head)
+            temperature = fit_temperature(
+                logits_of(np.asarray(head(select_on[0]), np.float32)), select_on[1]
+            )
+            reporter.say(f"temperature {temperature:.3f}, from {len(select_on[1])} images")
+            model = _joined(backbone, scaled_head(head, temperature))
         model.save(run / MODEL_NAME)
         representative = representative_paths(
             dataset, parts["train"], settings.representative_images, settings.split.seed
         )
         card = _card(choice.name, choice.alpha, weights, spec, dataset, split, settings)
-        test = tuple(parts["test"])
+        card = replace(card, temperature=temperature)
+        trials = {part: _trial(dataset, part, parts[part], settings) for part in parts}
         exporter = Exporter(
             of_keras(model, spec.input_resolution),
             card,
             read_representative(dataset.root, representative, spec),
-            Trial("test", dataset.root, test, truth_of(dataset, test)),
+            trials["test"],
             reporter=reporter,
+            targets=settings.targets,
+            validation=trials["validation"],
         )
         modes = settings.quantize
         if modes == (AUTO,):
@@ -272,6 +289,11 @@ def _read_all(
 def _examples(dataset: Dataset, paths: Sequence[str], vectors: Mapping[str, Any]) -> Any:
     digests = {image.path: image.digest for image in dataset.images}
     return np.stack([vectors[digests[path]] for path in paths]), truth_of(dataset, paths)
+
+
+def _trial(dataset: Dataset, part: str, paths: Sequence[str], settings: TrainSettings) -> Trial:
+    groups = groups_of(dataset, paths, settings.split.group_regex)
+    return Trial(part, dataset.root, tuple(paths), truth_of(dataset, paths), groups)
 
 
 def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:

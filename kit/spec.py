@@ -110,6 +110,59 @@ class GoldenCheck:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """From which score of one label an image is positive, and below which it is negative.
+
+    With one target the two thresholds are one. With both targets they may lie apart, and between
+    them an image is uncertain: to be looked at by somebody.
+
+    Attributes:
+        positive: the label.
+        negative_below: scores below it are negative; 0 to 1.
+        positive_from: scores from it on are positive; at least `negative_below`.
+        target_sensitivity: that `negative_below` was chosen for, 0 to 1; None: not asked for.
+        target_specificity: that `positive_from` was chosen for, likewise.
+    """
+
+    positive: str
+    negative_below: float
+    positive_from: float
+    target_sensitivity: float | None = None
+    target_specificity: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.negative_below <= self.positive_from <= 1:
+            raise SpecError(
+                "expected 0 <= negative_below <= positive_from <= 1, "
+                f"got {self.negative_below} and {self.positive_from}"
+            )
+
+    def answer(self, score: float) -> str:
+        """`positive`, `negative` or `uncertain`."""
+        if score >= self.positive_from:
+            return "positive"
+        return "negative" if score < self.negative_below else "uncertain"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> OperatingPoint:
+        """Raises SpecError where a field is missing or of a wrong type."""
+        fields = _Fields("card.operating_point", data)
+        low, high = fields.number("negative_below"), fields.number("positive_from")
+        if low is None or high is None:
+            raise SpecError("expected both thresholds of card.operating_point, one is missing")
+        return cls(
+            fields.get("positive", str),
+            low,
+            high,
+            fields.number("target_sensitivity"),
+            fields.number("target_specificity"),
+        )
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """All that is known of a packaged model. The input resolution stands in `preprocess` alone.
 
@@ -124,6 +177,7 @@ class ModelCard:
         golden: inputs with known scores.
         temperature: what the logits were divided by (calibration of scores); None: not calibrated.
         score_threshold: below it an answer is better not given; None: not chosen.
+        operating_point: how scores become positive, negative or uncertain; None: not chosen.
         dataset: fingerprint, counts and how it was split.
         metrics: measured on the file itself, each with its N and interval.
         intended_use: for whom and what; and for what not.
@@ -141,6 +195,7 @@ class ModelCard:
     golden: tuple[GoldenCheck, ...] = ()
     temperature: float | None = None
     score_threshold: float | None = None
+    operating_point: OperatingPoint | None = None
     dataset: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     intended_use: str = ""
@@ -154,6 +209,11 @@ class ModelCard:
                 f"got {self.quantization!r}"
             )
         check_labels(self.labels)
+        point = self.operating_point
+        if point is not None and point.positive not in self.labels:
+            raise SpecError(
+                f"expected an operating point of one of the labels, got {point.positive!r}"
+            )
         for check in self.golden:
             if len(check.scores) != len(self.labels):
                 raise SpecError(
@@ -171,6 +231,7 @@ class ModelCard:
         """Raises SpecError where a field is missing, of a wrong type, or of a newer schema."""
         fields = _Fields("card", data)
         check_schema_version("kit.json", fields.get("schema_version", int))
+        point = fields.get("operating_point", (dict, NoneType), None)
         return cls(
             backbone=fields.get("backbone", str),
             alpha=fields.number("alpha"),
@@ -182,6 +243,7 @@ class ModelCard:
             golden=tuple(_golden(item) for item in fields.get("golden", list, [])),
             temperature=fields.number("temperature"),
             score_threshold=fields.number("score_threshold"),
+            operating_point=None if point is None else OperatingPoint.from_json(point),
             dataset=fields.get("dataset", dict, {}),
             metrics=fields.get("metrics", dict, {}),
             intended_use=fields.get("intended_use", str, ""),

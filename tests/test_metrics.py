@@ -2,12 +2,13 @@
 
 import csv
 import io
+import json
 import math
 
 import numpy as np
 import pytest
 
-from kit.evaluation import Accuracy, Agreement, Evaluation
+from kit.evaluation import Accuracy, Agreement, Calibration, Evaluation
 
 LABELS = ("daisy", "rose", "tulip")
 SCORES = np.array(
@@ -55,6 +56,62 @@ def test_no_answers():
 def test_impossible_counts(correct, n):
     with pytest.raises(ValueError, match=r"."):
         Accuracy.of(correct, n)
+
+
+def test_no_answers_are_null_in_json():
+    assert json.loads(json.dumps(Accuracy.of(0, 0).to_json(), allow_nan=False)) == {
+        "accuracy": None,
+        "n": 0,
+        "correct": 0,
+        "interval_95": [0.0, 1.0],
+    }
+
+
+def test_answers_without_groups_are_independent():
+    right = np.array([True, True, False, True])
+    assert Accuracy.of_answers(right) == Accuracy.of(3, 4)
+    assert Accuracy.of_answers(right, among=np.array([False, True, True, True])) == Accuracy.of(
+        2, 3
+    )
+    assert Accuracy.of_answers(np.zeros(0, bool), []) == Accuracy.of(0, 0)
+
+
+def test_copies_of_an_answer_are_no_news():
+    right = np.arange(60) % 3 > 0
+    groups = [str(index % 60) for index in range(240)]
+    once, copied = Accuracy.of_answers(right), Accuracy.of_answers(np.tile(right, 4), groups)
+    assert (copied.correct, copied.n) == (160, 240)
+    # 60/59 from the variance between groups, which counts one group less.
+    assert (copied.low, copied.high) == pytest.approx(wilson(40 * 59 / 60, 59), abs=1e-9)
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high), abs=0.002)
+
+
+def test_groups_that_are_not_alike_leave_the_interval():
+    right = np.arange(60) % 2 > 0
+    groups = [str(index // 2) for index in range(60)]  # one right and one wrong in each
+    assert Accuracy.of_answers(right, groups).low == pytest.approx(Accuracy.of(30, 60).low)
+    # Of one patient alone nothing is known but one answer.
+    assert Accuracy.of_answers(right, ["one"] * 60).low == pytest.approx(wilson(0.5, 1)[0])
+
+
+def test_where_all_groups_are_right_each_counts_once():
+    found = Accuracy.of_answers(np.ones(40, bool), [str(index // 10) for index in range(40)])
+    assert (found.value, found.n) == (1, 40)
+    assert (found.low, found.high) == pytest.approx(wilson(4, 4))
+
+
+def test_intervals_of_groups_cover_the_true_share():
+    random = np.random.default_rng(21)
+    groups = [str(index // 5) for index in range(300)]
+    covered = {True: 0, False: 0}
+    for _ in range(400):
+        patients = random.beta(4, 1, 60)  # mean 0.8, alike within a patient
+        right = random.random(300) < np.repeat(patients, 5)
+        for grouped in covered:
+            found = Accuracy.of_answers(right, groups if grouped else None)
+            covered[grouped] += found.low <= 0.8 <= found.high
+    assert 0.91 < covered[True] / 400 < 0.985
+    assert covered[False] < covered[True] - 8  # what groups are given for
 
 
 def test_accuracy_is_said_with_n_and_interval():
@@ -152,6 +209,60 @@ def test_evaluation_agrees_with_scikit_learn():
     assert np.array_equal(evaluation.confusion, confusion_matrix(truth, answers))
     recall = recall_score(truth, answers, average=None)
     assert [a.value for a in evaluation.per_class] == pytest.approx(list(recall))
+
+
+def test_precision_recall_f1_areas_and_calibration():
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    random = np.random.default_rng(2)
+    truth = random.integers(0, 4, 200)
+    scores = random.dirichlet(np.ones(4), 200) + 0.4 * np.eye(4)[truth]
+    scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    evaluation = Evaluation.of(scores, truth, tuple("abcd"), [""] * 200)
+    precision, _, f1, _ = precision_recall_fscore_support(truth, scores.argmax(axis=1))
+    assert [one.value for one in evaluation.precision] == pytest.approx(list(precision))
+    assert evaluation.f1 == pytest.approx(tuple(f1))
+    assert evaluation.calibration == Calibration.of(scores, truth)
+    data = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    expected = roc_auc_score(truth, scores, multi_class="ovr")
+    assert data["macro_auc"] == pytest.approx(expected, abs=1e-6)
+    assert data["macro_f1"] == pytest.approx(f1.mean(), abs=1e-6)
+    assert data["log_loss"] == pytest.approx(evaluation.calibration.log_loss, abs=1e-6)
+    one = data["per_class"]["c"]
+    assert one["precision"]["value"] == pytest.approx(precision[2], abs=1e-6)
+    assert one["precision"]["n"] == (scores.argmax(axis=1) == 2).sum()
+    assert one["auc"]["positives"] == (truth == 2).sum()
+
+
+def test_what_is_not_known_is_null_with_a_reason():
+    evaluation = Evaluation.of(
+        3 * SCORES[:2], TRUTH[:2], LABELS, IMAGES[:2]
+    )  # one class, no scores
+    data = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    assert (data["log_loss"], data["brier"], data["ece"], data["macro_auc"]) == (None,) * 4
+    assert "they are no probabilities" in data["calibration_reason"]
+    assert data["reliability"] == []
+    assert "no negative one" in data["per_class"]["daisy"]["auc"]["reason"]
+    assert evaluation.f1 == (1, None, None)
+    assert evaluation.precision[1].n == 0
+
+
+def test_groups_widen_every_interval():
+    random = np.random.default_rng(3)
+    truth = random.integers(0, 2, 60)
+    scores = random.dirichlet(np.ones(2), 60) + 0.5 * np.eye(2)[truth]
+    scores, truth = np.tile(scores / 1.5, (4, 1)).astype(np.float32), np.tile(truth, 4)
+    images, groups = [""] * 240, [str(index % 60) for index in range(240)]
+    naive = Evaluation.of(scores, truth, ("a", "b"), images)
+    grouped = Evaluation.of(scores, truth, ("a", "b"), images, groups)
+    for one, other in (
+        (naive.accuracy, grouped.accuracy),
+        (naive.per_class[0], grouped.per_class[0]),
+        (naive.precision[1], grouped.precision[1]),
+        (naive.auc[0], grouped.auc[0]),
+    ):
+        assert one.value == other.value
+        assert other.high - other.low > 1.5 * (one.high - one.low)
 
 
 def test_agreement():

@@ -6,12 +6,15 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
 from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from kit.evaluation.thresholds import Targets
 
 app = typer.Typer(
     name="kit",
@@ -94,6 +97,13 @@ LeastOption = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Fail, and keep nothing, if a file is less accurate."),
 ]
+PositiveOption = Annotated[
+    str | None, typer.Option(help="The label that counts as positive, as in screening.")
+]
+PrevalenceOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Of positives, for predictive values.  [default: as here]"),
+]
 LabelsCsvOption = Annotated[
     Path | None, typer.Option(help="A CSV or TSV table of labels, instead of folders.")
 ]
@@ -168,6 +178,16 @@ def train(
     ] = 100,
     max_accuracy_drop: DropOption = None,
     assert_accuracy_at_least: LeastOption = None,
+    positive: PositiveOption = None,
+    target_sensitivity: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Choose the operating point by it, on validation images."),
+    ] = None,
+    target_specificity: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Likewise; with both, scores between are uncertain."),
+    ] = None,
+    prevalence: PrevalenceOption = None,
     intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
@@ -204,6 +224,7 @@ def train(
         ),
         representative_images=representative_images,
         gates=Gates(max_accuracy_drop, assert_accuracy_at_least),
+        targets=_targets(positive, target_sensitivity, target_specificity, prevalence),
         intended_use=intended_use,
     )
     import_tensorflow()
@@ -404,12 +425,14 @@ def evaluate(
     group_column: GroupColumnOption = None,
     split_column: SplitColumnOption = None,
     label_regex: LabelRegexOption = "",
+    positive: PositiveOption = None,
+    prevalence: PrevalenceOption = None,
     num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
 ) -> None:
     """Score a .tflite file on a labelled folder, by the runtime that ships."""
-    from kit.cli.text import evaluation_text
+    from kit.cli.text import evaluation_text, operation_text, thresholds_text
     from kit.data import DataSettings
     from kit.evaluation import evaluate_model
     from kit.files import check_absent, write_beside
@@ -435,6 +458,7 @@ def evaluate(
             data=DataSettings(
                 labels_csv, path_column, label_column, group_column, split_column, label_regex
             ),
+            prevalence=prevalence,
             reporter=reporter,
         )
     for line in result.warnings:
@@ -444,9 +468,67 @@ def evaluate(
         write_beside(misclassified, result.evaluation.misclassified_csv().encode(), force)
     if format is Format.JSON:
         data = {"model": str(model), **result.evaluation.to_json()}
+        if result.operation is not None:
+            data["operating_point"] = result.operation.to_json()
+        if positive is not None:
+            data["thresholds"] = [row.to_json() for row in result.table(positive, prevalence)]
         _print_json({**data, "left_out": dict(result.left_out)})
+        return
+    print(evaluation_text(result.evaluation))
+    if result.operation is not None:
+        print(operation_text(result.operation))
+    if positive is not None:
+        print(thresholds_text(positive, result.table(positive, prevalence)))
+
+
+@app.command("cross-validate")
+@reports_errors
+def cross_validate(
+    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    folds: Annotated[int, typer.Option(help="Test parts.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Times to divide anew.")] = 1,
+    backbone: BackboneOption = DEFAULT_BACKBONE,
+    alpha: AlphaOption = None,
+    input_resolution: ResolutionOption = None,
+    weights: Annotated[str, typer.Option(help="imagenet, or an h5 file.")] = "imagenet",
+    labels_csv: LabelsCsvOption = None,
+    path_column: PathColumnOption = "path",
+    label_column: LabelColumnOption = "label",
+    group_column: GroupColumnOption = None,
+    label_regex: LabelRegexOption = "",
+    group_regex: Annotated[
+        str, typer.Option(help="What it matches in a path stays in one part (patients).")
+    ] = "",
+    validation: Annotated[float, typer.Option(help="Share of images to stop and scale by.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the division, the weights and the order.")] = 0,
+    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
+    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Train and score a head for each fold, from cached bottlenecks: all images are tested on."""
+    from kit.cli.text import cross_validation_text
+    from kit.cross_validate import cross_validate as run
+    from kit.data import DataSettings, SplitSettings
+    from kit.retrain import TrainSettings
+    from kit.training.fitting import FitSettings
+
+    settings = TrainSettings(
+        backbone=backbone,
+        alpha=_alpha(backbone, alpha),
+        input_resolution=input_resolution,
+        weights=weights,
+        fit=fit.value,
+        resize=resize.value,
+        data=DataSettings(labels_csv, path_column, label_column, group_column, None, label_regex),
+        split=SplitSettings(validation, 0.1, seed, group_regex),
+        fitting=FitSettings(seed=seed),
+    )
+    import_tensorflow()
+    result = run(images, settings, folds, repeats, reporter=TerminalReporter())
+    if format is Format.JSON:
+        _print_json(result.to_json())
     else:
-        print(evaluation_text(result.evaluation))
+        print(cross_validation_text(result))
 
 
 @app.command()
@@ -595,6 +677,21 @@ def pull(
 
 def _alpha(backbone: str, alpha: float | None) -> float | None:
     return DEFAULT_ALPHA if alpha is None and backbone == DEFAULT_BACKBONE else alpha
+
+
+def _targets(
+    positive: str | None,
+    sensitivity: float | None,
+    specificity: float | None,
+    prevalence: float | None,
+) -> Targets | None:
+    from kit.evaluation.thresholds import Targets
+
+    if positive is not None:
+        return Targets(positive, sensitivity, specificity, prevalence)
+    if any(value is not None for value in (sensitivity, specificity, prevalence)):
+        raise ValueError("expected --positive LABEL beside a target or a prevalence, got none")
+    return None
 
 
 def _first(*values: int | None) -> int:

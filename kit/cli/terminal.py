@@ -83,6 +83,9 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
                 file=sys.stderr,
             )
             raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader, such as head, went away
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
         except (KitError, ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
             if os.environ.get("KIT_DEBUG") == "1":
                 raise

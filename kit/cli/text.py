@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
     from kit.compare import Comparison
+    from kit.cross_validate import CrossValidation
+    from kit.evaluation.thresholds import Operation, ThresholdFigures
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """Accuracy, classes, scores, confusion matrix and the surest mistakes."""
-    lines = [f"accuracy {evaluation.accuracy}", "", "hit rate of each class:"]
+    lines = [f"accuracy {evaluation.accuracy}", "", "each class:"]
     width = max(len(label) for label in evaluation.labels)
-    lines += [
-        f"  {label:{width}}  {accuracy}"
-        for label, accuracy in zip(evaluation.labels, evaluation.per_class, strict=True)
-        if accuracy.n
-    ]
+    figures = zip(
+        evaluation.labels,
+        evaluation.per_class,
+        evaluation.precision,
+        evaluation.f1,
+        evaluation.auc,
+        strict=True,
+    )
+    for label, hits, precision, f1, auc in figures:
+        if hits.n:
+            area = f", AUC {auc}" if auc.value is not None else ""
+            lines.append(
+                f"  {label:{width}}  hit rate {hits}, precision {_share(precision.value)}, "
+                f"F1 {_share(f1)}{area}"
+            )
+    calibration = evaluation.calibration
+    if calibration is not None:
+        lines += [
+            "",
+            f"calibration error {calibration.ece:.4f} (chance alone, at this N: "
+            f"{calibration.ece_if_calibrated:.4f}), log loss {calibration.log_loss:.4f}, "
+            f"Brier score {calibration.brier:.4f}",
+        ]
     lines += ["", *_scores_text(evaluation), "", "confusion matrix (rows: truth):"]
     columns = [max(len(label), 5) for label in evaluation.labels]
     names = zip(evaluation.labels, columns, strict=True)
@@ -43,6 +63,71 @@ def _scores_text(evaluation: Evaluation) -> list[str]:
     if evaluation.suggested_threshold is not None:
         lines.append(f"suggested threshold   {evaluation.suggested_threshold:.3f}")
     return lines
+
+
+def operation_text(operation: Operation) -> str:
+    """What an operating point does on these images."""
+    point, found = operation.point, operation.to_json()
+    lines = [
+        "",
+        f"operating point: {_point_text(point.to_json())}",
+        f"  sensitivity  {operation.rule_out.sensitivity}",
+        f"  specificity  {operation.rule_in.specificity}",
+        f"  uncertain    {operation.uncertain}",
+        f"  at a prevalence of {found['prevalence']:g}: PPV {_share(found['ppv'])}, "
+        f"NPV {_share(found['npv'])}",
+    ]
+    return "\n".join(lines)
+
+
+def thresholds_text(positive: str, rows: Sequence[ThresholdFigures]) -> str:
+    """A line for each threshold."""
+    lines = [
+        "",
+        f"thresholds of {positive} (95 % intervals; at a prevalence of {rows[0].prevalence:g}):",
+        f"  {'from':5}  {'sensitivity':26}  {'specificity':26}  {'PPV':6}  NPV",
+    ]
+    for row in rows:
+        cells = [
+            f"{a.value:.4f} ({a.low:.4f} to {a.high:.4f})" if a.n else "no such images"
+            for a in (row.sensitivity, row.specificity)
+        ]
+        lines.append(
+            f"  {row.threshold:<5g}  {cells[0]:26}  {cells[1]:26}  {_share(row.ppv):6}  "
+            f"{_share(row.npv)}"
+        )
+    return "\n".join(lines)
+
+
+def _point_text(point: Mapping[str, Any]) -> str:
+    low, high = point["negative_below"], point["positive_from"]
+    between = f", uncertain from {low:.4f}" if low < high else ""
+    return f"{point['positive']} from {high:.4f}{between}, negative below"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None or value != value else f"{value:.4f}"
+
+
+def cross_validation_text(result: CrossValidation) -> str:
+    """Pooled figures with intervals; mean and spread over the heads."""
+    mean, spread = result.mean(), result.spread()
+    lines = [
+        f"{len(result.heads)} heads, {result.folds} folds, each image answered by a head that saw "
+        "neither it nor its group",
+        f"pooled accuracy {result.pooled.accuracy}; calibration error "
+        f"{result.unscaled.ece:.4f} before, "
+        f"{result.pooled.calibration.ece if result.pooled.calibration else float('nan'):.4f} after "
+        "temperature scaling",
+    ]
+    lines += [f"  {ranking.label}: AUC {ranking.auc}" for ranking in result.rankings]
+    lines.append("mean and spread over heads:")
+    lines += [
+        f"  {name:12} {value:.4f} ± {spread[name] or 0:.4f}"
+        for name, value in mean.items()
+        if value is not None
+    ]
+    return "\n".join(lines)
 
 
 def comparison_text(rows: Sequence[Comparison]) -> str:
@@ -119,6 +204,9 @@ def info_text(facts: dict[str, Any]) -> str:
             f"accuracy        {test['accuracy']:.4f} ({low:.4f} to {high:.4f}, N={test['n']}) "
             "on the test part"
         )
+    point = card["operating_point"]
+    if point:
+        lines.append(f"operating point {_point_text(point)}")
     lines.append(f"golden checks   {len(card['golden'])}")
     if card["intended_use"]:
         lines.append(f"intended use    {card['intended_use']}")

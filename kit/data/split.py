@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kit.data.scan import PARTS, Dataset
@@ -63,7 +64,7 @@ def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
 
     Raises DataError where the groups' pattern matches no path.
     """
-    keys = _keys(dataset, settings.group_regex)
+    keys = group_keys(dataset, settings.group_regex)
     given = {image.path: image.part for image in dataset.images if image.part is not None}
     if not given:
         return {image.path: settings.part(keys[image.path]) for image in dataset.images}
@@ -88,7 +89,7 @@ def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings
     """Raises DataError where a class has no image in some part, with how many more it needs."""
     shares = {"validation": settings.validation, "test": settings.test}
     shares["train"] = 1 - settings.validation - settings.test
-    keys = _keys(dataset, settings.group_regex)
+    keys = group_keys(dataset, settings.group_regex)
     grouped = bool(_groups(dataset, settings.group_regex))
     given = {image.part for image in dataset.images}
     for label, name in enumerate(dataset.labels):
@@ -145,7 +146,7 @@ def torn_apart(dataset: Dataset, settings: SplitSettings) -> list[tuple[str, ...
 
     The first and the last path of each have different parts.
     """
-    keys = _keys(dataset, settings.group_regex)
+    keys = group_keys(dataset, settings.group_regex)
     by_key = defaultdict(list)
     for image in dataset.images:
         if image.part is not None:
@@ -184,7 +185,7 @@ def _groups(dataset: Dataset, group_regex: str) -> dict[str, str]:
     return groups | matched
 
 
-def _keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
+def group_keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
     """What is hashed for each image: its digest, or its group's key."""
     groups = _groups(dataset, group_regex)
     # A copy in two groups ties them together, so that it can't stand in two parts.
@@ -202,3 +203,11 @@ def _keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
         first, *others = sorted({root(key) for key in keys})
         tied.update(dict.fromkeys(others, first))
     return {image.path: root(groups.get(image.path, image.digest)) for image in dataset.images}
+
+
+def groups_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple[str, ...] | None:
+    """The group of each of these images, itself where it has none; None where no image has one."""
+    keys = group_keys(dataset, group_regex)
+    if not any(key.startswith("group:") for key in keys.values()):
+        return None
+    return tuple(keys[path] for path in paths)

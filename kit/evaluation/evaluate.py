@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_dataset
+from kit.data.split import groups_of
 from kit.errors import DataError
 from kit.evaluation.metrics import Evaluation, Scores, Truth
+from kit.evaluation.thresholds import Operation, ThresholdFigures, threshold_table
 from kit.reporting import Reporter, Silent
 from kit.runtime import Classifier, Failure
 from kit.spec import ModelCard
@@ -25,11 +27,32 @@ class ModelEvaluation:
         evaluation: the figures.
         left_out: path and reason of every file that was not scored.
         warnings: what to know before quoting the figures.
+        scores: float32 `[images, labels]`.
+        truth: int64 `[images]`, indices of labels.
+        groups: of each image (patients); None: each by itself.
+        operation: what the file's operating point does here; None where it has none.
     """
 
     evaluation: Evaluation
     left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    scores: Scores = field(repr=False, compare=False)
+    truth: Truth = field(repr=False, compare=False)
+    groups: tuple[str, ...] | None = field(repr=False)
+    operation: Operation | None
+
+    def table(self, positive: str, prevalence: float | None = None) -> tuple[ThresholdFigures, ...]:
+        """Thresholds of one label's score; raises ValueError for a label that the model lacks."""
+        labels = self.evaluation.labels
+        if positive not in labels:
+            raise ValueError(f"expected --positive of {', '.join(labels)}, got {positive!r}")
+        index = labels.index(positive)
+        return threshold_table(
+            self.scores[:, index],
+            self.truth == index,
+            prevalence=prevalence,
+            groups=self.groups,
+        )
 
 
 def score_files(
@@ -68,6 +91,7 @@ def evaluate_model(
     *,
     part: str | None = None,
     data: DataSettings | None = None,
+    prevalence: float | None = None,
     reporter: Reporter | None = None,
 ) -> ModelEvaluation:
     """Scores a model on a folder with a folder of images for each label.
@@ -78,6 +102,7 @@ def evaluate_model(
         part: only the images whose content falls into this part (`validation`, `test`, `train`)
             of the split that the model was trained with, as its card says.
         data: where labels, groups and given parts come from; default: folders.
+        prevalence: share of positives for predictive values, 0 to 1; None: as in the images.
         reporter: progress.
 
     Raises:
@@ -100,8 +125,24 @@ def evaluate_model(
     paths = [image.path for image in dataset.images]
     if not paths:
         raise DataError(f"{images}: expected images to score, none could be read")
-    evaluation = Evaluation.of(scores, truth_of(dataset, paths), classifier.labels, paths)
-    return ModelEvaluation(evaluation, dataset.left_out, tuple(warnings))
+    truth = truth_of(dataset, paths)
+    regex = "" if card is None else card.dataset.get("group_regex", "")
+    groups = groups_of(dataset, paths, regex)
+    operation = None
+    if card is not None and card.operating_point is not None:
+        index = classifier.labels.index(card.operating_point.positive)
+        operation = Operation.of(
+            card.operating_point, scores[:, index], truth == index, prevalence, groups
+        )
+    return ModelEvaluation(
+        Evaluation.of(scores, truth, classifier.labels, paths, groups),
+        dataset.left_out,
+        tuple(warnings),
+        scores,
+        truth,
+        groups,
+        operation,
+    )
 
 
 def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSettings) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kit.evaluation.calibration import Calibration
+from kit.evaluation.ranking import Auc, check_lengths, macro_auc
+
 Scores = npt.NDArray[np.float32]
 Truth = npt.NDArray[np.int64]
+
+_Z = 1.959963984540054  # 0.975 quantile of the normal distribution
 
 
 @dataclass(frozen=True)
 class Accuracy:
     """A share of right answers with its 95 % interval (Wilson's, without continuity correction).
+
+    With groups (patients), whose images are not independent, it is Wilson's for the number of
+    independent images that would be as sure (J. N. K. Rao and A. J. Scott 1992).
 
     Attributes:
         correct: right answers.
@@ -45,12 +54,37 @@ class Accuracy:
         interval = binomtest(correct, n).proportion_ci(method="wilson")
         return cls(correct, n, float(interval.low), float(interval.high))
 
+    @classmethod
+    def of_answers(
+        cls,
+        right: npt.NDArray[np.bool_],
+        groups: Sequence[str] | None = None,
+        among: npt.NDArray[np.bool_] | None = None,
+    ) -> Accuracy:
+        """Args:
+        right: bool `[answers]`.
+        groups: of each answer; None: each by itself.
+        among: bool `[answers]`, those that count; None: all.
+
+        Raises ValueError where lengths differ.
+        """
+        check_lengths(len(right), right, groups)
+        if among is not None:
+            groups = None if groups is None else np.asarray(groups)[among].tolist()
+            right = right[among]
+        correct, n = int(right.sum()), len(right)
+        if groups is None or n == 0:
+            return cls.of(correct, n)
+        low, high = _wilson(correct / n, _effective_size(right, groups))
+        return cls(correct, n, low, high)
+
     def __str__(self) -> str:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f}, N={self.n})"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, name: str = "accuracy") -> dict[str, Any]:
+        """`name` is the share's own; without answers it is null."""
         return {
-            "accuracy": round(self.value, 6),
+            name: round(self.value, 6) if self.n else None,
             "n": self.n,
             "correct": self.correct,
             "interval_95": [round(self.low, 6), round(self.high, 6)],
@@ -102,7 +136,12 @@ class Evaluation:
     Attributes:
         labels: in the order of the scores.
         accuracy: over all images.
-        per_class: hit rate of each label, N its images.
+        per_class: hit rate of each label (its recall), N its images.
+        precision: share of right ones among the answers of each label, N those answers.
+        f1: harmonic mean of the two; None for a label without images.
+        auc: each label against the rest; without value, and with the reason, where one is absent.
+        calibration: how far scores are probabilities; None where they are none.
+        calibration_reason: why there is no calibration; empty otherwise.
         confusion: images by true label (row) and answer (column).
         mean_score_of_hits: mean score of the first answer where it is right; None without any.
         mean_score_of_misses: likewise where it is wrong.
@@ -113,6 +152,11 @@ class Evaluation:
     labels: tuple[str, ...]
     accuracy: Accuracy
     per_class: tuple[Accuracy, ...]
+    precision: tuple[Accuracy, ...]
+    f1: tuple[float | None, ...]
+    auc: tuple[Auc, ...]
+    calibration: Calibration | None
+    calibration_reason: str
     confusion: tuple[tuple[int, ...], ...]
     mean_score_of_hits: float | None
     mean_score_of_misses: float | None
@@ -121,13 +165,20 @@ class Evaluation:
 
     @classmethod
     def of(
-        cls, scores: Scores, truth: Truth, labels: tuple[str, ...], images: Sequence[str]
+        cls,
+        scores: Scores,
+        truth: Truth,
+        labels: tuple[str, ...],
+        images: Sequence[str],
+        groups: Sequence[str] | None = None,
     ) -> Evaluation:
         """Args:
         scores: float32 `[images, labels]`.
         truth: int64 `[images]`, indices of labels.
         labels: names.
         images: paths, for the list of wrong answers.
+        groups: of each image (patients), for intervals that are not too narrow; None: each image
+            is independent.
         """
         from sklearn.metrics import confusion_matrix
 
@@ -138,12 +189,23 @@ class Evaluation:
         misses = float(surest[~hit].mean()) if (~hit).any() else None
         between = hits is not None and misses is not None and hits > misses
         wrong = sorted(np.flatnonzero(~hit).tolist(), key=lambda i: -surest[i])
+        numbers = range(len(labels))
+        calibration, reason = None, ""
+        try:
+            calibration = Calibration.of(scores, truth)
+        except ValueError as error:
+            reason = str(error)
         return cls(
             labels=labels,
-            accuracy=Accuracy.of(int(hit.sum()), len(hit)),
-            per_class=tuple(
-                Accuracy.of(int(row[label]), int(row.sum())) for label, row in enumerate(confusion)
+            accuracy=Accuracy.of_answers(hit, groups),
+            per_class=tuple(Accuracy.of_answers(hit, groups, truth == label) for label in numbers),
+            precision=tuple(
+                Accuracy.of_answers(hit, groups, answers == label) for label in numbers
             ),
+            f1=tuple(_f1(confusion, label) for label in numbers),
+            auc=tuple(Auc.of(scores[:, label], truth == label, groups) for label in numbers),
+            calibration=calibration,
+            calibration_reason=reason,
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
             mean_score_of_hits=hits,
             mean_score_of_misses=misses,
@@ -155,14 +217,25 @@ class Evaluation:
         )
 
     def to_json(self) -> dict[str, Any]:
+        f1 = [value for value in self.f1 if value is not None]
         return {
             **self.accuracy.to_json(),
             "labels": list(self.labels),
             "per_class": {
-                label: accuracy.to_json()
-                for label, accuracy in zip(self.labels, self.per_class, strict=True)
+                label: {
+                    **accuracy.to_json(),
+                    "precision": self.precision[index].to_json("value"),
+                    "f1": _rounded(self.f1[index]),
+                    "auc": self.auc[index].to_json(),
+                }
+                for index, (label, accuracy) in enumerate(
+                    zip(self.labels, self.per_class, strict=True)
+                )
                 if accuracy.n
             },
+            "macro_f1": _rounded(sum(f1) / len(f1)) if f1 else None,
+            "macro_auc": _rounded(macro_auc(self.auc)),
+            **self._calibration_json(),
             "confusion_matrix": [list(row) for row in self.confusion],
             "mean_score_of_hits": _rounded(self.mean_score_of_hits),
             "mean_score_of_misses": _rounded(self.mean_score_of_misses),
@@ -178,6 +251,12 @@ class Evaluation:
             ],
         }
 
+    def _calibration_json(self) -> dict[str, Any]:
+        if self.calibration is not None:
+            return self.calibration.to_json()
+        absent = dict.fromkeys(("log_loss", "brier", "ece", "ece_if_calibrated"))
+        return {**absent, "reliability": [], "calibration_reason": self.calibration_reason}
+
     def misclassified_csv(self) -> str:
         """The wrong answers as a table with a header."""
         out = io.StringIO()
@@ -192,3 +271,34 @@ class Evaluation:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+def _f1(confusion: npt.NDArray[np.int64], label: int) -> float | None:
+    images, answers = int(confusion[label].sum()), int(confusion[:, label].sum())
+    return 2 * int(confusion[label, label]) / (images + answers) if images else None
+
+
+def _effective_size(right: npt.NDArray[np.bool_], groups: Sequence[str]) -> float:
+    """As how many independent answers these are worth: at most as many as there are.
+
+    Where all groups are of one mind nothing tells how alike a group's answers are: each group
+    counts once.
+    """
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    share, sizes = float(right.mean()), np.bincount(member)
+    count = len(sizes)
+    if share in (0.0, 1.0) or count == 1:
+        return float(count)
+    residuals = np.bincount(member, right) - share * sizes
+    variance = count / (count - 1) * float(np.square(residuals).sum()) / len(right) ** 2
+    independent = share * (1 - share)
+    if variance * len(right) <= independent:
+        return float(len(right))
+    return independent / variance
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """E. B. Wilson's score interval (1927), for an n that need not be whole."""
+    centre = share + _Z**2 / (2 * n)
+    half = _Z * math.sqrt(share * (1 - share) / n + (_Z / (2 * n)) ** 2)
+    return max(0.0, (centre - half) / (1 + _Z**2 / n)), min(1.0, (centre + half) / (1 + _Z**2 / n))

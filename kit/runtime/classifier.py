@@ -43,10 +43,12 @@ class Classification:
     Attributes:
         image: the path, where the image came from a file.
         categories: best first; none where all are below the threshold.
+        answer: `positive`, `negative` or `uncertain`; None where the file has no operating point.
     """
 
     image: str | None
     categories: tuple[Category, ...]
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,13 @@ class Classifier:
             for index in order
             if self._shown[index] and scores[index] >= self._score_threshold
         )
-        return Classification(image, tuple(categories)[: self._top_k])
+        return Classification(image, tuple(categories)[: self._top_k], self._answer(scores))
+
+    def _answer(self, scores: npt.NDArray[np.float32]) -> str | None:
+        point = None if self.file.card is None else self.file.card.operating_point
+        if point is None:
+            return None
+        return point.answer(float(scores[self.labels.index(point.positive)]))
 
     def _named_scores(
         self, paths: Iterable[str | os.PathLike[str]]

@@ -80,7 +80,8 @@ def write_results(
             err.write(f"{result.image}: {result.error}\n")
         else:
             said = ", ".join(f"{c.label} {c.score:.3f}" for c in result.categories)
-            out.write(f"{result.image}: {said or 'nothing above the threshold'}\n")
+            answer = f"{result.answer}: " if result.answer else ""
+            out.write(f"{result.image}: {answer}{said or 'nothing above the threshold'}\n")
         out.flush()
     return every
 
@@ -88,13 +89,11 @@ def write_results(
 def _as_json(result: Classification | Failure) -> dict[str, object]:
     if isinstance(result, Failure):
         return {"image": result.image, "error": result.error}
-    return {
-        "image": result.image,
-        "categories": [
-            {"index": c.index, "label": c.label, "score": round(c.score, 6)}
-            for c in result.categories
-        ],
-    }
+    answer = {"answer": result.answer} if result.answer else {}
+    categories = [
+        {"index": c.index, "label": c.label, "score": round(c.score, 6)} for c in result.categories
+    ]
+    return {"image": result.image, **answer, "categories": categories}
 
 
 def label_images(

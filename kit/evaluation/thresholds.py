@@ -1,0 +1,271 @@
+"""From the score of one label to positive, negative or uncertain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import DataError
+from kit.evaluation.metrics import Accuracy
+from kit.evaluation.ranking import Positive, Values, check_lengths
+from kit.spec import OperatingPoint
+
+STEPS = tuple(step / 10 for step in range(1, 10))
+"""Thresholds of a table where none are given."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a screening test is to reach, on the validation part.
+
+    Attributes:
+        positive: the label that counts as positive.
+        sensitivity: above 0, at most 1; None: not asked for.
+        specificity: likewise; with both, scores between the thresholds are uncertain.
+        prevalence: share of positives for which predictive values are told; None: as in the images.
+    """
+
+    positive: str
+    sensitivity: float | None = None
+    specificity: float | None = None
+    prevalence: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sensitivity is None and self.specificity is None:
+            raise ValueError(
+                "expected a target sensitivity or a target specificity beside the positive label, "
+                "got neither"
+            )
+
+
+@dataclass(frozen=True)
+class ThresholdFigures:
+    """What one threshold does: positive from it on.
+
+    Attributes:
+        threshold: of the score.
+        sensitivity: share of the positives that are answered positive (recall), with its interval.
+        specificity: share of the negatives that are answered negative, with its interval.
+        precision: share of the positive answers that are right among these images, at the share
+            of positives that they happen to have; with its interval.
+        f1: harmonic mean of precision and sensitivity; None where nothing is or is answered
+            positive.
+        prevalence: share of positives for which ppv and npv are told, 0 to 1.
+        ppv: positive predictive value at that prevalence (by Bayes' rule); None where nothing is
+            answered positive, or a class is absent.
+        npv: negative predictive value, likewise.
+    """
+
+    threshold: float
+    sensitivity: Accuracy
+    specificity: Accuracy
+    precision: Accuracy
+    f1: float | None
+    prevalence: float
+    ppv: float | None
+    npv: float | None
+
+    @classmethod
+    def at(
+        cls,
+        scores: Values,
+        positive: Positive,
+        threshold: float,
+        prevalence: float | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> ThresholdFigures:
+        """Args:
+        scores: float `[images]`, of the positive label.
+        positive: bool `[images]`.
+        threshold: an image is positive from it on.
+        prevalence: 0 to 1; None: as among these images.
+        groups: of each image (patients), for the intervals.
+
+        Raises ValueError for no images, lengths that differ or a prevalence outside 0 to 1.
+        """
+        check_lengths(len(scores), positive, groups)
+        if not len(scores):
+            raise ValueError("expected images to measure a threshold on, got none")
+        if prevalence is None:
+            prevalence = float(positive.mean())
+        if not 0 <= prevalence <= 1:
+            raise ValueError(f"expected a prevalence of 0 to 1, got {prevalence}")
+        called = scores.astype(np.float64) >= threshold  # as the runtime compares
+        sensitivity = Accuracy.of_answers(called, groups, positive)
+        specificity = Accuracy.of_answers(~called, groups, ~positive)
+        precision = Accuracy.of_answers(positive, groups, called)
+        either = int((positive | called).sum()) + precision.correct
+        ppv = npv = None
+        if sensitivity.n and specificity.n:
+            found, cleared = sensitivity.value, specificity.value
+            ppv = _ratio(found * prevalence, (1 - cleared) * (1 - prevalence))
+            npv = _ratio(cleared * (1 - prevalence), (1 - found) * prevalence)
+        f1 = 2 * precision.correct / either if either else None
+        return cls(threshold, sensitivity, specificity, precision, f1, float(prevalence), ppv, npv)
+
+    def to_json(self) -> dict[str, Any]:
+        rounded = {
+            name: None if (value := getattr(self, name)) is None else round(value, 6)
+            for name in ("threshold", "f1", "prevalence", "ppv", "npv")
+        }
+        shares = {
+            name: getattr(self, name).to_json("value")
+            for name in ("sensitivity", "specificity", "precision")
+        }
+        return {**rounded, **shares}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an operating point does on one set of images.
+
+    Attributes:
+        point: the operating point.
+        rule_out: at `negative_below`: its sensitivity is the share of positives that are not
+            called negative, its npv is that of the answer negative.
+        rule_in: at `positive_from`: its specificity is the share of negatives that are not called
+            positive, its ppv is that of the answer positive.
+        uncertain: share of the images between the two, with its interval.
+    """
+
+    point: OperatingPoint
+    rule_out: ThresholdFigures
+    rule_in: ThresholdFigures
+    uncertain: Accuracy
+
+    @classmethod
+    def of(
+        cls,
+        point: OperatingPoint,
+        scores: Values,
+        positive: Positive,
+        prevalence: float | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> Operation:
+        """Arguments and errors as ThresholdFigures.at."""
+        rule_out, rule_in = threshold_table(
+            scores, positive, (point.negative_below, point.positive_from), prevalence, groups
+        )
+        wide = scores.astype(np.float64)
+        between = (wide >= point.negative_below) & (wide < point.positive_from)
+        return cls(point, rule_out, rule_in, Accuracy.of_answers(between, groups))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.point.to_json(),
+            "sensitivity": self.rule_out.sensitivity.to_json("value"),
+            "specificity": self.rule_in.specificity.to_json("value"),
+            "uncertain": self.uncertain.to_json("value"),
+            "prevalence": round(self.rule_in.prevalence, 6),
+            "ppv": self.rule_in.to_json()["ppv"],
+            "npv": self.rule_out.to_json()["npv"],
+        }
+
+
+def choose_operating_point(
+    scores: Values,
+    positive: Positive,
+    label: str,
+    *,
+    target_sensitivity: float | None = None,
+    target_specificity: float | None = None,
+) -> OperatingPoint:
+    """The thresholds that reach the targets on these images and give away least of the other.
+
+    For a sensitivity it is the highest threshold that reaches it, for a specificity the lowest. A
+    threshold lies half way between two scores that occur, so that another platform's last bit
+    changes no answer. With both targets, an image is uncertain between the two thresholds; where
+    they cross, each threshold between them reaches both targets, the middle one is taken and no
+    image is uncertain.
+
+    On other images the targets are reached about every second time: choose on the validation part,
+    report what `Operation` finds on the test part. (Of a triage test for tuberculosis the WHO asks
+    a sensitivity of at least 90 % and a specificity of at least 70 %, and that the threshold is
+    chosen where the test is used.)
+
+    Args:
+        scores: float `[images]`, of the positive label, 0 to 1, from the file that will run.
+        positive: bool `[images]`.
+        label: name of the positive label.
+        target_sensitivity: above 0, at most 1.
+        target_specificity: likewise.
+
+    Raises:
+        ValueError: no target, one outside its range, scores outside 0 to 1, lengths that differ.
+        DataError: a class is absent, or no threshold reaches the specificity.
+    """
+    check_lengths(len(scores), positive)
+    targets = {"sensitivity": target_sensitivity, "specificity": target_specificity}
+    asked = {name: target for name, target in targets.items() if target is not None}
+    if not asked:
+        raise ValueError("expected a target sensitivity or a target specificity, got neither")
+    for name, target in asked.items():
+        if not 0 < target <= 1:
+            raise ValueError(f"expected a target {name} above 0 and at most 1, got {target}")
+    if positive.all() or not positive.any():
+        absent = "other" if positive.all() else label
+        raise DataError(
+            f"expected images of {label} and of others to choose a threshold on, got none of "
+            f"{absent}: take a larger validation part"
+        )
+    if not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"expected scores of 0 to 1, got {scores.min():.4g} to {scores.max():.4g}")
+    candidates = _candidates(scores)
+    above, below = scores[positive], scores[~positive]
+    found = (len(above) - _counts_below(candidates, above)) / len(above)
+    cleared = _counts_below(candidates, below) / len(below)
+    low = high = None
+    if target_sensitivity is not None:
+        low = float(candidates[found >= target_sensitivity].max())
+    if target_specificity is not None:
+        reaching = candidates[cleared >= target_specificity]
+        if not len(reaching):
+            raise DataError(
+                f"expected a threshold with a specificity of {target_specificity:g}, the highest "
+                f"has {cleared.max():.4f}: negatives have a score of 1, ask for less"
+            )
+        high = float(reaching.min())
+    if low is not None and high is not None and high <= low:
+        both = candidates[(candidates >= high) & (candidates <= low)]
+        low = high = float(both[np.abs(both - (low + high) / 2).argmin()])
+    negative_below = low if low is not None else high
+    positive_from = high if high is not None else low
+    assert negative_below is not None and positive_from is not None  # one target at least
+    return OperatingPoint(
+        label, negative_below, positive_from, target_sensitivity, target_specificity
+    )
+
+
+def threshold_table(
+    scores: Values,
+    positive: Positive,
+    thresholds: Iterable[float] = STEPS,
+    prevalence: float | None = None,
+    groups: Sequence[str] | None = None,
+) -> tuple[ThresholdFigures, ...]:
+    """Figures at each threshold; arguments and errors as ThresholdFigures.at."""
+    return tuple(
+        ThresholdFigures.at(scores, positive, threshold, prevalence, groups)
+        for threshold in thresholds
+    )
+
+
+def _candidates(scores: Values) -> npt.NDArray[np.float64]:
+    """A threshold between every two scores that occur, one below them and one above."""
+    seen = np.unique(scores).astype(np.float64)
+    between = (seen[1:] + seen[:-1]) / 2
+    above = [] if seen[-1] == 1 else [(seen[-1] + 1) / 2]
+    return np.concatenate([[0.0], between, above])
+
+
+def _counts_below(thresholds: npt.NDArray[np.float64], scores: Values) -> npt.NDArray[np.int64]:
+    """How many scores lie below each threshold."""
+    return np.searchsorted(np.sort(scores).astype(np.float64), thresholds, side="left")
+
+
+def _ratio(part: float, rest: float) -> float | None:
+    return part / (part + rest) if part + rest else None
