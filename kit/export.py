@@ -27,7 +27,7 @@ from kit.preprocess import Pixels, to_input
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.runtime import Classifier
 from kit.runtime.self_test import PATTERNS, draw_pattern, make_golden, self_test
-from kit.spec import QUANTIZATION_MODES, ModelCard
+from kit.spec import QUANTIZATION_MODES, ModelCard, OperatingPoint
 
 AUTO = "auto"
 AUTO_MODES = ("int8", "int8_float_head", "int16x8", "float16")
@@ -247,52 +247,49 @@ class Exporter:
             with Classifier.open(path) as classifier:
                 difference, count = self._compare_with_source(classifier, mode)
                 scores = self._score(classifier, mode)
-                if self._targets is not None and self._validation is not None:
-                    chosen_on, _ = score_files(
-                        classifier,
-                        self._validation.root,
-                        self._validation.paths,
-                        self._reporter,
-                        f"validation {mode}",
-                    )
-            evaluation = agreement = None
-            metrics: dict[str, Any] = {
-                "conversion": {
-                    "largest_difference_to_source": round(difference, 9),
-                    "source_images": count,
-                }
+                point, operation = self._operate(classifier, scores)
+            evaluation, agreement, figures = self._measure(scores)
+            conversion = {
+                "largest_difference_to_source": round(difference, 9),
+                "source_images": count,
             }
-            if self._trial is not None and scores is not None:
-                if self._float32_scores is None:
-                    self._float32_scores = scores
-                agreement = Agreement.of(scores, self._float32_scores)
-                figures = agreement.to_json()
-                if self._trial.truth is not None:
-                    evaluation = Evaluation.of(
-                        scores,
-                        self._trial.truth,
-                        card.labels,
-                        self._trial.paths,
-                        self._trial.groups,
-                    )
-                    figures = {**test_metrics(evaluation), **figures}
-                metrics[self._trial.name] = figures
-            card = replace(card, metrics=metrics)
-            if self._targets is not None and self._validation is not None and scores is not None:
-                card = self._with_operating_point(card, chosen_on, scores)
+            metrics = {"conversion": conversion, **figures, **operation}
+            card = replace(card, metrics=metrics, operating_point=point)
             content = package(path, flatbuffer, card)
         self._made[mode] = Exported(
             mode, content, card, evaluation, agreement, difference, count, operators
         )
 
-    def _with_operating_point(
-        self, card: ModelCard, chosen_on: Scores, scores: Scores
-    ) -> ModelCard:
-        """Chosen on the file's own validation scores; what it does on both parts goes with it."""
+    def _measure(
+        self, scores: Scores | None
+    ) -> tuple[Evaluation | None, Agreement | None, dict[str, Any]]:
+        """Figures on the trial, and how they stand in the card."""
+        trial = self._trial
+        if trial is None or scores is None:
+            return None, None, {}
+        if self._float32_scores is None:
+            self._float32_scores = scores
+        agreement = Agreement.of(scores, self._float32_scores)
+        if trial.truth is None:
+            return None, agreement, {trial.name: agreement.to_json()}
+        evaluation = Evaluation.of(
+            scores, trial.truth, self._card.labels, trial.paths, trial.groups
+        )
+        figures = {**test_metrics(evaluation), **agreement.to_json()}
+        return evaluation, agreement, {trial.name: figures}
+
+    def _operate(
+        self, classifier: Classifier, scores: Scores | None
+    ) -> tuple[OperatingPoint | None, dict[str, Any]]:
+        """Chosen on the file's own validation scores; what it does there and on the trial."""
         targets, validation, trial = self._targets, self._validation, self._trial
-        assert targets is not None and validation is not None and trial is not None
-        assert validation.truth is not None and trial.truth is not None
-        label = card.labels.index(targets.positive)
+        if targets is None or validation is None or trial is None or scores is None:
+            return None, {}
+        assert validation.truth is not None and trial.truth is not None  # parts of a run
+        chosen_on, _ = score_files(
+            classifier, validation.root, validation.paths, self._reporter, "operating point"
+        )
+        label = self._card.labels.index(targets.positive)
         point = choose_operating_point(
             chosen_on[:, label],
             validation.truth == label,
@@ -302,14 +299,14 @@ class Exporter:
         )
         figures = {
             part.name: Operation.of(
-                point, found[:, label], part.truth == label, targets.prevalence, part.groups
+                point, found[:, label], truth == label, targets.prevalence, part.groups
             ).to_json()
-            for part, found in ((validation, chosen_on), (trial, scores))
-            if part.truth is not None
+            for part, found, truth in (
+                (validation, chosen_on, validation.truth),
+                (trial, scores, trial.truth),
+            )
         }
-        return replace(
-            card, operating_point=point, metrics={**card.metrics, "operating_point": figures}
-        )
+        return point, {"operating_point": figures}
 
     def _score(self, classifier: Classifier, mode: str) -> Scores | None:
         if self._trial is None:
@@ -325,7 +322,8 @@ class Exporter:
             tell_left_out(tuple(unreadable.items()), self._reporter)
             truth = None if self._trial.truth is None else self._trial.truth[kept]
             paths = tuple(self._trial.paths[index] for index in kept)
-            self._trial = replace(self._trial, paths=paths, truth=truth)
+            groups = self._trial.groups and tuple(self._trial.groups[index] for index in kept)
+            self._trial = replace(self._trial, paths=paths, truth=truth, groups=groups)
         return scores
 
     def _compare_with_source(self, classifier: Classifier, mode: str) -> tuple[float, int]:
