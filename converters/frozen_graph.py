@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.network import Network, of_graph
+from converters.network import Network, node_of, of_graph
 from kit.errors import ConversionError
 from kit.noise import quiet_native
 
@@ -158,11 +158,6 @@ def source_of_graph(graph: Any, kind: str, options: Options) -> Source:
         network, done = of_graph(_cut(graph, kept, place.name), place.name, output, side)
     said = (f"input {place.name}, {side} pixels; output {output}", why, *remarks, done)
     return Source(kind, network, side, mean, std, tuple(line for line in said if line))
-
-
-def node_of(name: str) -> str:
-    """A tensor's node: `final_result:0` is `final_result`, a control input `^a` is `a`."""
-    return name.split(":")[0].lstrip("^")
 
 
 def _data(node: Any) -> list[str]:

@@ -112,6 +112,11 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
         ) from error
 
 
+def node_of(name: str) -> str:
+    """A tensor's node: `final_result:0` is `final_result`, a control input `^a` is `a`."""
+    return name.split(":")[0].lstrip("^")
+
+
 def _frozen(function: Any) -> Network:
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -138,12 +143,12 @@ def _deciding_operator(
 
     name = output
     while nodes[name].op in _PASSING and nodes[name].input:
-        name = nodes[name].input[0].split(":")[0].lstrip("^")
+        name = node_of(nodes[name].input[0])
     op = nodes[name].op
     if op == "Softmax":
         return output, (lambda scores: scores, "")
     if op in ("Sigmoid", "Logistic"):
-        before = nodes[name].input[0].split(":")[0]
+        before = node_of(nodes[name].input[0])
         return before, (sigmoid, "a sigmoid of one number becomes the scores of two labels")
     if op in _LINEAR:
         return output, (softmax, f"its output, of {op}, is logits: a softmax is added")

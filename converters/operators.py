@@ -29,6 +29,7 @@ every release of the line: 1.0.0 has all of the table below up to 2.18, 2.0.2 al
 
 # The converter leaves int8's operator versions in int16x8 files; 2.3 loads them and fails then.
 _FIRST_BY_QUANTIZATION = {"int16x8": "2.4.0"}
+_OLDEST = "1.5.0"
 _ABSENT = "-"
 
 # TensorFlow's list says otherwise of these. It names the version in which an entry was written,
@@ -176,7 +177,7 @@ def minimum_runtime(operators: Iterable[tuple[int, str, int]], quantization: str
     Raises:
         ConversionError: one is not in the table.
     """
-    firsts = [_FIRST_BY_QUANTIZATION.get(quantization, "1.5.0")]
+    firsts = [_FIRST_BY_QUANTIZATION.get(quantization, _OLDEST)]
     for name, version, first in _firsts(operators):
         if first is None:
             raise ConversionError(
@@ -192,7 +193,7 @@ def runtimes_that_run(
 ) -> tuple[str, ...]:
     """The names in RUNTIMES that run a file, oldest first; arguments as `minimum_runtime`."""
     firsts = [first for _, _, first in _firsts(operators)]
-    firsts.append(_FIRST_BY_QUANTIZATION.get(quantization, "1.5.0"))
+    firsts.append(_FIRST_BY_QUANTIZATION.get(quantization, _OLDEST))
     return tuple(runtime for runtime in RUNTIMES if all(_has(runtime, first) for first in firsts))
 
 

@@ -14,9 +14,9 @@ from converters.frozen_graph import (
     Source,
     ancestors,
     called_nodes,
-    node_of,
     source_of_graph,
 )
+from converters.network import node_of
 from kit.errors import ConversionError
 from kit.noise import quiet_native
 

@@ -140,7 +140,7 @@ class _Look:
 
 
 def check_images(
-    images: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Dataset,
     settings: DataSettings | None = None,
     split: SplitSettings | None = None,
     *,
@@ -150,7 +150,7 @@ def check_images(
     """Decodes every image and looks for what spoils a classifier or its figures.
 
     Args:
-        images: the folder.
+        images: the folder, or the data set that was found in one (`settings` is then not used).
         settings: where labels, groups and given parts come from.
         split: as training would split it.
         near_bits: perceptual hashes (of 256 bits) this close are near copies; 0 to 255.
@@ -163,7 +163,7 @@ def check_images(
     if not 0 <= near_bits < HASH_SIDE**2:
         raise ValueError(f"expected 0 to {HASH_SIDE**2 - 1} bits for near copies, got {near_bits}")
     split = split or SplitSettings()
-    dataset = load_dataset(images, settings)
+    dataset = images if isinstance(images, Dataset) else load_dataset(images, settings)
     left_out = dict(dataset.left_out)
     for image in dataset.contradictions:
         del left_out[image.path]

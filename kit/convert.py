@@ -14,9 +14,7 @@ from converters.operators import check_runtime
 from converters.sources import check_exists, read_source
 from converters.targets import TARGETS
 from kit.data import DataSettings, load_dataset
-from kit.data.split import groups_of
 from kit.errors import ConversionError, DataError
-from kit.evaluation.evaluate import truth_of
 from kit.evaluation.thresholds import Targets
 from kit.export import (
     AUTO,
@@ -105,14 +103,9 @@ def convert(
         OutputExistsError: the output is in the way.
     """
     settings = settings or ConvertSettings()
-    target = TARGETS[settings.target]
-    paths = target.paths(Path(output))
-    for path in paths.values():
-        check_absent(path, force)
+    _check_room(settings.target, output, force)
     exported = export_source(source, settings, reporter)
-    files = target.make(exported.content, Path(output).name)
-    for suffix, path in paths.items():
-        write_beside(path, files[suffix], force)
+    _write(exported.content, settings.target, output, force)
     return exported
 
 
@@ -124,13 +117,24 @@ def translate(
     force: bool = False,
 ) -> tuple[Path, ...]:
     """Writes a packaged .tflite file as another target; the files. Raises as `convert`."""
-    paths = TARGETS[target].paths(Path(output))
-    for path in paths.values():
-        check_absent(path, force)
+    _check_room(target, output, force)
     card = read_model_file(model).card
     if card is None:
         raise ConversionError(f"{model}: expected a packaged model: kit package makes it one")
-    files = TARGETS[target].make(Path(model).read_bytes(), Path(output).name)
+    return _write(Path(model).read_bytes(), target, output, force)
+
+
+def _check_room(target: str, output: str | os.PathLike[str], force: bool) -> None:
+    for path in TARGETS[target].paths(Path(output)).values():
+        check_absent(path, force)
+
+
+def _write(
+    model: bytes, target: str, output: str | os.PathLike[str], force: bool
+) -> tuple[Path, ...]:
+    """A packaged model as the target's files."""
+    files = TARGETS[target].make(model, Path(output).name)
+    paths = TARGETS[target].paths(Path(output))
     for suffix, path in paths.items():
         write_beside(path, files[suffix], force)
     return tuple(paths.values())
@@ -185,9 +189,8 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
     regex = card.dataset.get("group_regex", "")
     trials = {}
     for part in ("test", "validation"):
-        paths = tuple(path for path, of in record["split"].items() if of == part)
-        groups = groups_of(dataset, paths, regex)
-        trials[part] = Trial(part, dataset.root, paths, truth_of(dataset, paths), groups)
+        paths = [path for path, of in record["split"].items() if of == part]
+        trials[part] = Trial.of_part(dataset, part, paths, regex)
     targets = record["settings"].get("targets")
     if settings.representative_images is None:
         representative = read_representative(

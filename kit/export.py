@@ -18,8 +18,10 @@ from converters.network import Network
 from converters.operators import check_runtime, minimum_runtime
 from converters.packaging import add_metadata, append_files
 from converters.tflite import convert_network
+from kit.data import Dataset
+from kit.data.split import groups_of
 from kit.errors import AccuracyError, ConversionError, DataError
-from kit.evaluation.evaluate import score_files
+from kit.evaluation.evaluate import score_files, truth_of
 from kit.evaluation.metrics import Agreement, Evaluation, Scores, Truth
 from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
 from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
@@ -70,6 +72,12 @@ class Trial:
     paths: tuple[str, ...]
     truth: Truth | None
     groups: tuple[str, ...] | None = None
+
+    @classmethod
+    def of_part(cls, dataset: Dataset, part: str, paths: Sequence[str], group_regex: str) -> Trial:
+        """A part of a run's images, with their labels and groups."""
+        groups = groups_of(dataset, paths, group_regex)
+        return cls(part, dataset.root, tuple(paths), truth_of(dataset, paths), groups)
 
 
 @dataclass(frozen=True)

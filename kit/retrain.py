@@ -22,7 +22,7 @@ from kit.data import (
     load_dataset,
     split_dataset,
 )
-from kit.data.split import check_split, group_warnings, groups_of
+from kit.data.split import check_split, group_warnings
 from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 from kit.errors import DataError, ImageError
 from kit.evaluation.calibration import fit_temperature, logits_of, scaled_head
@@ -231,7 +231,8 @@ def train(
         )
         card = _card(choice.name, choice.alpha, weights, spec, dataset, split, settings)
         card = replace(card, temperature=temperature)
-        trials = {part: _trial(dataset, part, parts[part], settings) for part in parts}
+        regex = settings.split.group_regex
+        trials = {part: Trial.of_part(dataset, part, parts[part], regex) for part in parts}
         exporter = Exporter(
             of_keras(model, spec.input_resolution),
             card,
@@ -289,11 +290,6 @@ def _read_all(
 def _examples(dataset: Dataset, paths: Sequence[str], vectors: Mapping[str, Any]) -> Any:
     digests = {image.path: image.digest for image in dataset.images}
     return np.stack([vectors[digests[path]] for path in paths]), truth_of(dataset, paths)
-
-
-def _trial(dataset: Dataset, part: str, paths: Sequence[str], settings: TrainSettings) -> Trial:
-    groups = groups_of(dataset, paths, settings.split.group_regex)
-    return Trial(part, dataset.root, tuple(paths), truth_of(dataset, paths), groups)
 
 
 def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:

@@ -569,15 +569,15 @@ def check(
     )
     if contact_sheet is not None:
         check_absent(contact_sheet, force)
+    dataset = load_dataset(images, data)
     report = check_images(
-        images,
-        data,
-        SplitSettings(validation, test, seed, group_regex),
+        dataset,
+        split=SplitSettings(validation, test, seed, group_regex),
         near_bits=near_bits,
         reporter=TerminalReporter(),
     )
     if contact_sheet is not None:
-        draw_contact_sheet(load_dataset(images, data), contact_sheet, seed=seed, force=force)
+        draw_contact_sheet(dataset, contact_sheet, seed=seed, force=force)
     if format is Format.JSON:
         _print_json(report.to_json())
     else:
