@@ -1,6 +1,7 @@
 """Keras models to quantised TensorFlow Lite files, and what is packaged with them."""
 
-from converters.packaging import add_metadata, append_files
+from converters.packaging import add_metadata
 from converters.tflite import convert_model
+from kit.model_file import append_files
 
 __all__ = ["add_metadata", "append_files", "convert_model"]

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
+from converters.flatbuffer import (
+    constant_values,
+    from_bytes,
+    stored_values,
+    to_bytes,
+    weighted_operators,
+)
 from kit.errors import ConversionError
 from kit.noise import quiet_native
 
@@ -26,8 +32,6 @@ Array = npt.NDArray[np.float32]
 
 IMAGES = 64
 """More change nothing that can be measured."""
-
-_DTYPES = ("float32", "float16", "int32", "uint8", "int64", "", "", "int16", "", "int8")
 
 
 def corrected_biases(quantized: bytes, float32: bytes, inputs: Sequence[Array]) -> bytes:
@@ -51,7 +55,9 @@ def corrected_biases(quantized: bytes, float32: bytes, inputs: Sequence[Array]) 
         )
     means = _mean_inputs(reference, [layer.inputs[0] for layer in layers], inputs[:IMAGES])
     for layer, rounded, mean in zip(layers, quantized_layers, means, strict=True):
-        error = _values(model, rounded, 1) - _values(reference, layer, 1)
+        error = constant_values(model, _tensor(model, rounded, 1)) - constant_values(
+            reference, _tensor(reference, layer, 1)
+        )
         if error.any() and len(rounded.inputs) > 2 and rounded.inputs[2] >= 0:
             _subtract_from_bias(model, rounded, _mean_output(layer, mean, error))
     return to_bytes(model)
@@ -59,24 +65,6 @@ def corrected_biases(quantized: bytes, float32: bytes, inputs: Sequence[Array]) 
 
 def _tensor(model: Any, op: Any, position: int) -> Any:
     return model.subgraphs[0].tensors[op.inputs[position]]
-
-
-def _values(model: Any, op: Any, position: int) -> npt.NDArray[np.float64]:
-    """A constant input of an operator, dequantised."""
-    tensor = _tensor(model, op, position)
-    values = _stored(model, tensor).astype(np.float64)
-    if tensor.quantization is None or tensor.quantization.scale is None:
-        return values
-    # Weights and biases are symmetric: their zero point is 0.
-    scales = np.asarray(tensor.quantization.scale, np.float64)
-    shape = [1] * values.ndim
-    shape[tensor.quantization.quantizedDimension] = len(scales)
-    return values * scales.reshape(shape)
-
-
-def _stored(model: Any, tensor: Any) -> npt.NDArray[Any]:
-    data = bytes(model.buffers[tensor.buffer].data)
-    return np.frombuffer(data, _DTYPES[tensor.type]).reshape(tensor.shape)
 
 
 def _mean_inputs(model: Any, tensors: list[int], inputs: Sequence[Array]) -> list[Array]:
@@ -154,8 +142,8 @@ def _subtract_from_bias(model: Any, op: Any, shift: Array) -> None:
         model.buffers.append(copy.copy(model.buffers[graph.tensors[op.inputs[2]].buffer]))
         op.inputs = np.array([*op.inputs[:2], len(graph.tensors), *op.inputs[3:]], np.int32)
         graph.tensors.append(tensor)
-    stored = _stored(model, tensor)
-    bias = _values(model, op, 2) - shift
+    stored = stored_values(model, tensor)
+    bias = constant_values(model, tensor) - shift
     if stored.dtype.kind == "i":
         limits = np.iinfo(stored.dtype)
         bias = np.clip(np.round(bias / tensor.quantization.scale), limits.min, limits.max)

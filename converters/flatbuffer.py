@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kit.errors import ConversionError
 
 _ALIGNMENT = 16
+_DTYPES = ("float32", "float16", "int32", "uint8", "int64", "", "", "int16", "", "int8")
 _WEIGHTED = ("Conv2DOptionsT", "DepthwiseConv2DOptionsT", "FullyConnectedOptionsT")
 
 
@@ -45,3 +49,24 @@ def weighted_operators(model: Any) -> list[Any]:
         if type(operator.builtinOptions).__name__ in _WEIGHTED
         and model.buffers[graph.tensors[operator.inputs[1]].buffer].data is not None
     ]
+
+
+def stored_values(model: Any, tensor: Any) -> npt.NDArray[Any]:
+    """A constant tensor as it is stored, in its shape."""
+    data = bytes(model.buffers[tensor.buffer].data)
+    return np.frombuffer(data, _DTYPES[tensor.type]).reshape(tensor.shape)
+
+
+def constant_values(model: Any, tensor: Any) -> npt.NDArray[np.float64]:
+    """A constant tensor, dequantised."""
+    values = stored_values(model, tensor).astype(np.float64)
+    if tensor.quantization is None or tensor.quantization.scale is None:
+        return values
+    scales = np.asarray(tensor.quantization.scale, np.float64)
+    shape = [1] * values.ndim
+    shape[tensor.quantization.quantizedDimension] = len(scales)
+    # Where the file leaves it out, it is 0.
+    zeros = tensor.quantization.zeroPoint
+    if zeros is not None:
+        values = values - np.asarray(zeros, np.float64).reshape(shape)
+    return values * scales.reshape(shape)

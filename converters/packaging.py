@@ -1,4 +1,4 @@
-"""TFLite Metadata into a flatbuffer, and files behind it.
+"""TFLite Metadata into a flatbuffer.
 
 As the TFLite Metadata documentation and metadata_schema.fbs 1.5.0 define it; field numbers are
 that schema's. MediaPipe Tasks, ML Kit and the Task Library read the same.
@@ -6,14 +6,10 @@ that schema's. MediaPipe Tasks, ML Kit and the Task Library read the same.
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Mapping
-
 from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
 from kit.errors import ConversionError
 from kit.model_file import LABELS_NAME
-from kit.spec import ModelCard
+from kit.spec import ACTIVATION_MAP, SCORES, UNFAMILIARITY, ModelCard
 
 _FLOAT32, _FLOAT16, _UINT8, _INT16, _INT8 = 0, 1, 3, 7, 9  # TensorType in schema.fbs
 _QUANTIZATIONS = {  # by the type of a layer's input and of its weights
@@ -23,6 +19,10 @@ _QUANTIZATIONS = {  # by the type of a layer's input and of its weights
     (_UINT8, _UINT8): "int8",
     (_INT8, _INT8): "int8",
     (_INT16, _INT8): "int16x8",
+}
+_FURTHER_OUTPUTS = {
+    UNFAMILIARITY: "how unlike the training images: 1 is typical, unknown is above ",
+    ACTIVATION_MAP: "what each place adds to the logit of each label",
 }
 _METADATA_NAME = b"TFLITE_METADATA"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
@@ -78,20 +78,6 @@ def quantization_of(flatbuffer: bytes) -> str:
             f"expected layers of one quantisation, got tensors of types {sorted(set(kinds))}"
         )
     return mode
-
-
-def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:
-    """The model with files behind it, in a zip archive.
-
-    Stored, not deflated: MediaPipe reads labels in place. Without times, so that the same model
-    gives the same bytes.
-    """
-    with io.BytesIO(flatbuffer) as output:
-        output.seek(0, io.SEEK_END)
-        with zipfile.ZipFile(output, "a") as archive:
-            for name, content in files.items():
-                archive.writestr(zipfile.ZipInfo(name), content)
-        return output.getvalue()
 
 
 def _metadata(card: ModelCard) -> bytes:
@@ -152,13 +138,27 @@ def _metadata(card: ModelCard) -> bytes:
         options = table((0, "real", card.score_threshold))
         thresholds.append(unit(_SCORE_THRESHOLD, options))
     scores = table(
-        (0, "offset", text("scores")),
+        (0, "offset", text(SCORES)),
         (1, "offset", text("after softmax, 0 to 1")),
         (3, "offset", content(_FEATURE_PROPERTIES, table())),
         (4, "offset", tables(*thresholds)),
         (6, "offset", tables(labels)),
     )
-    graph = table((2, "offset", tables(image)), (3, "offset", tables(scores)))
+    further = []
+    if card.screening is not None:
+        said = dict(_FURTHER_OUTPUTS)
+        said[UNFAMILIARITY] += f"{card.screening.unfamiliarity_threshold:g}"
+        if not card.screening.activation_map:
+            del said[ACTIVATION_MAP]
+        further = [
+            table(
+                (0, "offset", text(name)),
+                (1, "offset", text(description)),
+                (3, "offset", content(_FEATURE_PROPERTIES, table())),
+            )
+            for name, description in said.items()
+        ]
+    graph = table((2, "offset", tables(image)), (3, "offset", tables(scores, *further)))
     width = "" if card.alpha is None else f" {card.alpha:g}"
     root = table(
         (0, "offset", text(f"{card.backbone}{width} {spec.input_resolution} {card.quantization}")),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.frozen_graph import Options
@@ -13,7 +14,7 @@ from converters.network import of_keras
 from converters.operators import check_runtime
 from converters.sources import check_exists, read_source
 from converters.targets import TARGETS
-from kit.data import DataSettings, load_dataset
+from kit.data import PARTS, DataSettings, load_dataset
 from kit.errors import ConversionError, DataError
 from kit.evaluation.thresholds import Targets
 from kit.export import (
@@ -31,6 +32,7 @@ from kit.model_file import read_model_file
 from kit.reporting import Reporter, Silent
 from kit.representative import choose_photographs, read_representative
 from kit.run_folder import MODEL_NAME, RUN_NAME, read_run
+from kit.screening import screening_form, screening_name
 from kit.spec import ModelCard, PreprocessSpec
 
 
@@ -52,6 +54,8 @@ class ConvertSettings:
         score_threshold: for the card; None: none. Not for a run.
         intended_use: a sentence for the card; not for a run.
         target: key of converters.targets.TARGETS.
+        screening: write the screening form beside the file; of another source than a run this
+            takes `images` or `representative_images`.
     """
 
     quantize: str = "int8"
@@ -66,11 +70,14 @@ class ConvertSettings:
     score_threshold: float | None = None
     intended_use: str = ""
     target: str = "tflite"
+    screening: bool = False
 
     def __post_init__(self) -> None:
         check_modes((self.quantize,))
         if self.target not in TARGETS:
             raise ValueError(f"expected a target of {', '.join(TARGETS)}, got {self.target!r}")
+        if self.screening and self.target != "tflite":
+            raise ValueError(f"expected --screening with --target tflite, got {self.target}")
         if self.target_runtime is not None:
             check_runtime((), self.target_runtime)
         if (self.source.mean is None) != (self.source.std is None):
@@ -104,9 +111,37 @@ def convert(
     """
     settings = settings or ConvertSettings()
     _check_room(settings.target, output, force)
-    exported = export_source(source, settings, reporter)
+    beside = screening_name(str(output))
+    if settings.screening:
+        check_absent(beside, force)
+    exporter = open_source(source, settings, reporter)
+    exported = _export(exporter, settings)
+    if settings.screening:
+        form = _screening_form(source, exporter, exported, settings, reporter)
+        write_beside(beside, form.content, force)
     _write(exported.content, settings.target, output, force)
     return exported
+
+
+def _screening_form(
+    source: str | os.PathLike[str],
+    exporter: Exporter,
+    exported: Exported,
+    settings: ConvertSettings,
+    reporter: Reporter | None,
+) -> Exported:
+    known = exporter.known
+    if not known:
+        raise ConversionError(
+            f"{source}: expected photographs of what the model knows, for a screening form, got "
+            "none: --images or --representative-images FOLDER"
+        )
+    form = screening_form(
+        exported, known["train"], known["validation"], known.get("test"), reporter
+    )
+    if settings.target_runtime is not None:
+        check_runtime(form.operators, settings.target_runtime, form.mode)
+    return form
 
 
 def translate(
@@ -146,7 +181,10 @@ def export_source(
     reporter: Reporter | None = None,
 ) -> Exported:
     """`convert` without writing the file."""
-    exporter = open_source(source, settings, reporter)
+    return _export(open_source(source, settings, reporter), settings)
+
+
+def _export(exporter: Exporter, settings: ConvertSettings) -> Exported:
     if settings.quantize == AUTO:
         exported = exporter.choose(settings.gates.max_accuracy_drop)
     else:
@@ -188,7 +226,7 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
     model = load_keras_model(run / MODEL_NAME)
     regex = card.dataset.get("group_regex", "")
     trials = {}
-    for part in ("test", "validation"):
+    for part in PARTS:
         paths = [path for path, of in record["split"].items() if of == part]
         trials[part] = Trial.of_part(dataset, part, paths, regex)
     targets = record["settings"].get("targets")
@@ -209,6 +247,7 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
         reporter,
         targets=None if targets is None else Targets(**targets),
         validation=trials["validation"],
+        known=trials,
     )
 
 
@@ -245,4 +284,23 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
     representative, trial = choose_photographs(
         settings.images, settings.representative_images, spec, labels, reporter
     )
-    return Exporter(source.network, card, representative, trial, settings.target_runtime, reporter)
+    return Exporter(
+        source.network,
+        card,
+        representative,
+        trial,
+        settings.target_runtime,
+        reporter,
+        known=None if trial is None else _known(trial),
+    )
+
+
+def _known(trial: Trial) -> dict[str, Trial]:
+    """Four fifths to fit on, by chance, and one to choose a threshold on."""
+    paths = list(trial.paths)
+    random.Random(0).shuffle(paths)
+    fifth = len(paths) // 5
+    return {
+        "train": replace(trial, name="train", paths=tuple(paths[fifth:]), truth=None),
+        "validation": replace(trial, name="validation", paths=tuple(paths[:fifth]), truth=None),
+    }

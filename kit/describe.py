@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from converters.operators import minimum_runtime, operator_name, runtimes_that_run
+from kit.cost import count_file
 from kit.errors import ConversionError, ModelFileError
 from kit.model_file import read_model_file
 from kit.runtime.interpreter import Runner
@@ -32,10 +33,12 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         "size_bytes": file.size_bytes,
         "input": runner.input.to_json(),
         "output": runner.output.to_json(),
+        "further_outputs": list(runner.further_outputs),
         "operators": [
             {"name": operator_name(code, custom), "version": version}
             for code, custom, version in file.operators
         ],
+        **count_file(path).to_json(),
         "minimum_runtime": runtime,
         "runtimes": list(runtimes_that_run(file.operators, quantization)),
         "labels": None if file.labels is None else list(file.labels),

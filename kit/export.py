@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from converters.network import Network
 from converters.operators import check_runtime, minimum_runtime
-from converters.packaging import add_metadata, append_files
+from converters.packaging import add_metadata
 from converters.tflite import convert_network
 from kit.data import Dataset
 from kit.data.split import groups_of
@@ -24,7 +23,13 @@ from kit.errors import AccuracyError, ConversionError, DataError
 from kit.evaluation.evaluate import score_files, truth_of
 from kit.evaluation.metrics import Agreement, Evaluation, Scores, Truth
 from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
-from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
+from kit.model_file import (
+    CARD_NAME,
+    LABELS_NAME,
+    append_files,
+    card_content,
+    read_model_file,
+)
 from kit.preprocess import Pixels, to_input
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.runtime import Classifier
@@ -93,6 +98,7 @@ class Exported:
         source_difference: largest of a score between the source and the float32 file.
         source_images: on how many images that was looked at, drawn patterns among them.
         operators: as kit.model_file.ModelFile has them.
+        scores: on the photographs, float32 `[photographs, labels]`; None without.
     """
 
     mode: str
@@ -103,6 +109,7 @@ class Exported:
     source_difference: float = 0.0
     source_images: int = 0
     operators: tuple[tuple[int, str, int], ...] = ()
+    scores: Scores | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,8 @@ class Exporter:
         reporter: progress.
         targets: what the operating point must reach on `validation`; None: no operating point.
         validation: the photographs that it is chosen on.
+        known: photographs of what the network knows, by part, for a screening form; None: there
+            are none.
     """
 
     def __init__(
@@ -170,6 +179,7 @@ class Exporter:
         reporter: Reporter | None = None,
         targets: Targets | None = None,
         validation: Trial | None = None,
+        known: Mapping[str, Trial] | None = None,
     ) -> None:
         if network.output_width != len(card.labels):
             raise ConversionError(
@@ -183,6 +193,7 @@ class Exporter:
         self._target_runtime = target_runtime
         self._targets = targets
         self._validation = validation
+        self.known = known or {}
         self._reporter = reporter or Silent()
         self._made: dict[str, Exported] = {}
         self._float32: bytes | None = None
@@ -265,7 +276,7 @@ class Exporter:
             card = replace(card, metrics=metrics, operating_point=point)
             content = package(path, flatbuffer, card)
         self._made[mode] = Exported(
-            mode, content, card, evaluation, agreement, difference, count, operators
+            mode, content, card, evaluation, agreement, difference, count, operators, scores
         )
 
     def _measure(
@@ -431,9 +442,11 @@ def test_metrics(evaluation: Evaluation) -> dict[str, Any]:
 
 def _write(path: Path, flatbuffer: bytes, card: ModelCard) -> None:
     labels = "".join(f"{label}\n" for label in card.labels)
-    data = json.dumps(card.to_json(), ensure_ascii=False, separators=(",", ":"))
     path.write_bytes(
-        append_files(flatbuffer, {LABELS_NAME: labels.encode(), CARD_NAME: data.encode()})
+        append_files(
+            flatbuffer,
+            {LABELS_NAME: labels.encode(), CARD_NAME: card_content(card.to_json())},
+        )
     )
 
 

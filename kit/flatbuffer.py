@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from mmap import mmap
+from typing import Any
 
 from kit.errors import ModelFileError
 
@@ -70,6 +71,13 @@ class Table:
         start = self._target(field)
         return () if start is None else _reals(self._buffer, start + 4, self._read("<I", start))
 
+    def integers(self, field: int) -> tuple[int, ...]:
+        """A vector of signed 32-bit numbers."""
+        start = self._target(field)
+        if start is None:
+            return ()
+        return _vector(self._buffer, "i", start + 4, self._read("<I", start))
+
     def length(self, field: int) -> int:
         start = self._target(field)
         return 0 if start is None else self._read("<I", start)
@@ -100,6 +108,11 @@ def _read(buffer: Buffer, code: str, position: int) -> int:
 
 
 def _reals(buffer: Buffer, position: int, count: int) -> tuple[float, ...]:
+    return _vector(buffer, "f", position, count)
+
+
+def _vector(buffer: Buffer, code: str, position: int, count: int) -> tuple[Any, ...]:
+    """So many numbers of 4 bytes, of the struct format `code`."""
     if position < 0 or position + 4 * count > len(buffer):
         raise ModelFileError(_TRUNCATED)
-    return struct.unpack_from(f"<{count}f", buffer, position)
+    return struct.unpack_from(f"<{count}{code}", buffer, position)

@@ -6,13 +6,16 @@ below are those of tensorflow/lite/schema.fbs and metadata_schema.fbs 1.5.0.
 
 from __future__ import annotations
 
+import io
+import json
 import mmap
 import os
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kit.errors import ModelFileError, SpecError
 from kit.flatbuffer import Buffer, Table
@@ -97,6 +100,45 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     except (SpecError, ModelFileError) as error:
         raise ModelFileError(f"{path}: {error}") from error
     return ModelFile(path, size_bytes, operators, card, labels, metadata)
+
+
+def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:
+    """The model with files behind it, in a zip archive.
+
+    Stored, not deflated: MediaPipe reads labels in place. Without times, so that the same model
+    gives the same bytes.
+    """
+    with io.BytesIO(flatbuffer) as output:
+        output.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(output, "a") as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return output.getvalue()
+
+
+def card_content(card: Mapping[str, Any]) -> bytes:
+    """A card's JSON object as it is appended."""
+    return json.dumps(card, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
+    """A packaged file with other values in its card; the flatbuffer and all else stay.
+
+    Args:
+        content: of a file with a card, as `read_model_file` takes it.
+        changes: fields of ModelCard's JSON object. Fields that this kit does not know stay too.
+
+    Raises:
+        SpecError: no card has such values.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        files = {info.filename: archive.read(info) for info in infos}
+    end = min(info.header_offset for info in infos)
+    card = {**load_json(files[CARD_NAME], CARD_NAME), **changes}
+    files[CARD_NAME] = card_content(card)
+    ModelCard.from_json(load_json(files[CARD_NAME], CARD_NAME))
+    return append_files(content[:end], files)
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
@@ -195,11 +237,7 @@ def _read_flatbuffer(
     buffers = list(model.tables(4))
     for data in buffers:
         data.data(0).release()  # reaching each one's end shows that none is cut off
-    operators = tuple(
-        # The code was a signed byte until 127 was not enough (schema 3a).
-        (max(code.integer(0, "<b"), code.integer(3)), code.text(1), code.integer(2, default=1))
-        for code in model.tables(1)
-    )
+    operators = operator_codes(model)
     if model.length(2) == 0:
         raise ModelFileError("expected a model with a graph, got one without")
     for entry in model.tables(6):
@@ -207,6 +245,15 @@ def _read_flatbuffer(
         if entry.text(0) == "TFLITE_METADATA" and index < len(buffers):
             return operators, _read_metadata(bytes(buffers[index].data(0)))
     return operators, None
+
+
+def operator_codes(model: Table) -> tuple[tuple[int, str, int], ...]:
+    """Of the root table: see ModelFile.operators; nodes of the graph refer to them by position."""
+    return tuple(
+        # The code was a signed byte until 127 was not enough (schema 3a).
+        (max(code.integer(0, "<b"), code.integer(3)), code.text(1), code.integer(2, default=1))
+        for code in model.tables(1)
+    )
 
 
 def _read_metadata(data: bytes) -> TfliteMetadata:

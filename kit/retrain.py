@@ -7,12 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from converters.network import of_keras
-from converters.tflite import convert_model
 from kit.data import (
     PARTS,
     Dataset,
@@ -23,10 +20,8 @@ from kit.data import (
     split_dataset,
 )
 from kit.data.split import check_split, group_warnings
-from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
+from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
 from kit.errors import DataError, ImageError
-from kit.evaluation.calibration import fit_temperature, logits_of, scaled_head
-from kit.evaluation.evaluate import truth_of
 from kit.evaluation.metrics import Evaluation
 from kit.evaluation.thresholds import Targets
 from kit.export import (
@@ -41,26 +36,24 @@ from kit.export import (
     summary,
 )
 from kit.files import check_absent, folder_beside
-from kit.preprocess import Pixels, fit_pixels
+from kit.learning import LearnSettings, Source, learn
+from kit.report import of_run, render
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.representative import IMAGES, read_representative, representative_paths
-from kit.run_folder import MODEL_NAME, RUN_NAME
+from kit.run_folder import MODEL_NAME, REPORT_NAME, RUN_NAME
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
+from kit.screening import check_enough, screening_form, screening_name
 from kit.spec import (
     SCHEMA_VERSION,
     ModelCard,
     PreprocessSpec,
 )
-from kit.training.backbones import choose, taking_pixels
-from kit.training.bottlenecks import extract_bottlenecks
-from kit.training.fitting import FitSettings
-from kit.training.head import train_head
+from kit.training.backbones import choose
+from kit.training.checkpoint import Checkpoint
+from kit.training.fine_tune import FineTuneSettings
+from kit.training.fitting import FitSettings, Vectors
 from kit.training.weights import Weights, find_weights, load_backbone
-from kit.training.whole import train_whole
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclass(frozen=True)
@@ -77,11 +70,14 @@ class TrainSettings:
         resize: the filter.
         data: where labels, groups and given parts come from.
         split: shares, seed and groups.
-        fitting: how the head (with random weights: the whole network) is trained.
+        fitting, fine_tune, augment, variants: see kit.learning.LearnSettings.
         representative_images: that quantisation looks at, from the train part.
         gates: what the files must reach.
         targets: what the operating point must reach; None: none is chosen.
         intended_use: a sentence for the card.
+        gallery: whether the report may show photographs and file names; None: unless there is
+            DICOM, whose pictures and names are patients'.
+        screening: write the screening form of each file too.
     """
 
     backbone: str = DEFAULT_BACKBONE
@@ -94,13 +90,24 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     fitting: FitSettings = field(default_factory=FitSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    augment: str = "none"
+    variants: int = DEFAULT_VARIANTS
     representative_images: int = IMAGES
     gates: Gates = field(default_factory=Gates)
     targets: Targets | None = None
     intended_use: str = ""
+    gallery: bool | None = None
+    screening: bool = False
+
+    @property
+    def learning(self) -> LearnSettings:
+        """How the classifier is fitted."""
+        return LearnSettings(self.fitting, self.fine_tune, self.augment, self.variants)
 
     def __post_init__(self) -> None:
         check_modes(self.quantize)
+        _ = self.learning  # which checks its own
         if self.representative_images < 1:
             raise ValueError(
                 f"expected at least 1 representative image, got {self.representative_images}"
@@ -116,12 +123,14 @@ class TrainResult:
         files: the .tflite files, by mode.
         evaluations: of each file, on the test part, by mode; float32 too, written or not.
         left_out: path and reason of every image that was not used.
+        screening_files: the screening form of each, by mode; none unless asked for.
     """
 
     run: Path
     files: Mapping[str, Path]
     evaluations: Mapping[str, Evaluation]
     left_out: tuple[tuple[str, str], ...]
+    screening_files: Mapping[str, Path]
 
 
 def train(
@@ -130,6 +139,7 @@ def train(
     settings: TrainSettings | None = None,
     *,
     force: bool = False,
+    resume: bool = False,
     cache: Path | None = None,
     reporter: Reporter | None = None,
 ) -> TrainResult:
@@ -140,6 +150,8 @@ def train(
         output: the run folder to write; complete or absent.
         settings: see TrainSettings.
         force: replace an existing run folder, once the new one is complete.
+        resume: go on with fine-tuning where a run of the same images and settings was broken off.
+            Each epoch is kept in a folder beside the output, with the suffix `.checkpoint`.
         cache: where bottlenecks are kept.
         reporter: progress.
 
@@ -166,7 +178,8 @@ def train(
             f"expected --positive to be one of {', '.join(dataset.labels)}, "
             f"got {settings.targets.positive!r}"
         )
-    for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
+    warnings = (*dataset.warnings, *group_warnings(dataset, settings.split))
+    for line in warnings:
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
@@ -175,66 +188,53 @@ def train(
         f"{choice.name}{'' if choice.alpha is None else f' alpha {choice.alpha:g}'} at "
         f"{choice.input_resolution} pixels, from {weights.description}"
     )
-    backbone = load_backbone(choice, weights)
-    features: Mapping[str, Any]
+    source = Source(load_backbone(choice, weights), choice, weights, spec, cache)
+    features: Mapping[str, Vectors] = {}
     if weights.path is None:
-        features, unreadable = _read_all(dataset, spec, reporter)
+        unreadable = _unreadable(dataset, spec, reporter)
     else:
-        features, unreadable = extract_bottlenecks(
-            dataset,
-            choice,
-            weights,
-            spec,
-            lambda: convert_model(taking_pixels(backbone, spec), "float32", spec),
-            cache=cache,
-            reporter=reporter,
-        )
+        features, unreadable = source.bottlenecks(dataset, reporter)
     dataset = dataset.without(unreadable)
     tell_left_out(dataset.left_out, reporter)
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
     parts = {part: [path for path in split if split[path] == part] for part in PARTS}
     reporter.say(_counts(dataset, split))
-    fit_on = _examples(dataset, parts["train"], features)
-    select_on = _examples(dataset, parts["validation"], features)
-    classes = len(dataset.labels)
-    temperature: float | None = None
+    if settings.screening:
+        check_enough(len(parts["train"]), len(parts["validation"]))
+    checkpoint = Checkpoint(
+        Path(f"{Path(output)}.checkpoint"),
+        {
+            "backbone": (choice.name, choice.alpha),
+            "dataset": dataset.fingerprint,
+            "split": split,
+            "weights": weights.digest,
+            "preprocess": spec.to_json(),
+            "learning": asdict(settings.learning),
+        },
+        resume=resume,
+    )
     with folder_beside(output, force) as run:
-        if weights.path is None:
-            model, history = train_whole(
-                backbone,
-                fit_on,
-                select_on,
-                classes,
-                spec,
-                settings.fitting,
-                logs=run / "logs",
-                reporter=reporter,
-            )
-        else:
-            head, history = train_head(
-                fit_on,
-                select_on,
-                classes,
-                settings.fitting,
-                logs=run / "logs",
-                reporter=reporter,
-            )
-            temperature = fit_temperature(
-                logits_of(np.asarray(head(select_on[0]), np.float32)), select_on[1]
-            )
-            reporter.say(f"temperature {temperature:.3f}, from {len(select_on[1])} images")
-            model = _joined(backbone, scaled_head(head, temperature))
-        model.save(run / MODEL_NAME)
+        learned = learn(
+            source,
+            dataset,
+            parts,
+            features,
+            settings.learning,
+            checkpoint=checkpoint,
+            logs=run / "logs",
+            reporter=reporter,
+        )
+        learned.model.save(run / MODEL_NAME)
         representative = representative_paths(
             dataset, parts["train"], settings.representative_images, settings.split.seed
         )
         card = _card(choice.name, choice.alpha, weights, spec, dataset, split, settings)
-        card = replace(card, temperature=temperature)
+        card = replace(card, temperature=learned.temperature)
         regex = settings.split.group_regex
         trials = {part: Trial.of_part(dataset, part, parts[part], regex) for part in parts}
         exporter = Exporter(
-            of_keras(model, spec.input_resolution),
+            of_keras(learned.model, spec.input_resolution),
             card,
             read_representative(dataset.root, representative, spec),
             trials["test"],
@@ -247,9 +247,24 @@ def train(
             modes = (exporter.choose(settings.gates.max_accuracy_drop).mode,)
         exported = {mode: exporter.export(mode) for mode in dict.fromkeys(("float32", *modes))}
         settings.gates.check(exported, modes)
-        _write_run(run, settings, modes, dataset, split, representative, history, exported)
+        record = _write_run(
+            run, settings, modes, dataset, split, representative, learned.history, exported
+        )
+        files = {_file_name(mode): exported[mode] for mode in modes}
+        screened = modes if settings.screening else ()
+        for mode in screened:
+            form = screening_form(
+                exported[mode], trials["train"], trials["validation"], trials["test"], reporter
+            )
+            name = screening_name(_file_name(mode))
+            (run / name).write_bytes(form.content)
+            files[name] = form
+        report = render(of_run(record, dataset, files, trials["test"], warnings))
+        (run / REPORT_NAME).write_text(report, "utf-8")
+    checkpoint.discard()
     for mode in exported:
         reporter.say(summary(exported[mode], "" if mode in modes else " (not written)"))
+    reporter.say(f"report: {Path(output, REPORT_NAME)}")
     return TrainResult(
         run=Path(output),
         files={mode: Path(output, _file_name(mode)) for mode in modes},
@@ -257,47 +272,24 @@ def train(
             mode: item.evaluation for mode, item in exported.items() if item.evaluation is not None
         },
         left_out=dataset.left_out,
+        screening_files={mode: Path(output, screening_name(_file_name(mode))) for mode in screened},
     )
 
 
-def _read_all(
-    dataset: Dataset, spec: PreprocessSpec, reporter: Reporter
-) -> tuple[dict[str, Pixels], dict[str, str]]:
-    """Pixels of every image by digest, all in memory; the reason for each unreadable one by path.
+def _unreadable(dataset: Dataset, spec: PreprocessSpec, reporter: Reporter) -> dict[str, str]:
+    """The reason for each image that cannot be read, by path."""
 
-    Training from random values needs them every epoch, and there are no bottlenecks to keep.
-    """
-
-    def work(image: LabelledImage) -> Pixels | str:
+    def work(image: LabelledImage) -> str | None:
         try:
-            pixels = read_image(dataset.root / image.path, spec.input_resolution)
+            read_image(dataset.root / image.path, spec.input_resolution)
         except ImageError as error:
             return str(error)
-        return fit_pixels(pixels, spec)
+        return None
 
-    pixels: dict[str, Pixels] = {}
-    unreadable: dict[str, str] = {}
     results = ordered_map(work, dataset.images, default_threads())
     tracked = reporter.track(results, len(dataset.images), "reading")
-    for image, result in zip(dataset.images, tracked, strict=True):
-        if isinstance(result, str):
-            unreadable[image.path] = result
-        else:
-            pixels[image.digest] = result
-    return pixels, unreadable
-
-
-def _examples(dataset: Dataset, paths: Sequence[str], vectors: Mapping[str, Any]) -> Any:
-    digests = {image.path: image.digest for image in dataset.images}
-    return np.stack([vectors[digests[path]] for path in paths]), truth_of(dataset, paths)
-
-
-def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
-    """Backbone and head as one flat model."""
-    import keras
-
-    scores = head.layers[-1](backbone.output)
-    return keras.Model(backbone.input, scores, name="classifier")
+    pairs = zip(dataset.images, tracked, strict=True)
+    return {image.path: reason for image, reason in pairs if reason is not None}
 
 
 def _counts(dataset: Dataset, split: Mapping[str, str]) -> str:
@@ -352,7 +344,8 @@ def _write_run(
     representative: Sequence[str],
     history: Sequence[Mapping[str, float]],
     exported: Mapping[str, Exported],
-) -> None:
+) -> dict[str, Any]:
+    """Writes all but the report; returns the record as run.json has it."""
     card = exported["float32"].card.to_json()
     for name in ("golden", "metrics", "quantization"):
         card.pop(name)
@@ -378,3 +371,4 @@ def _write_run(
         "split": dict(split),
     }
     (run / RUN_NAME).write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")
+    return record

@@ -9,7 +9,7 @@ from typing import Any
 from kit.errors import SpecError
 from kit.spec import check_schema_version, load_json
 
-MODEL_NAME, RUN_NAME = "model.keras", "run.json"
+MODEL_NAME, RUN_NAME, REPORT_NAME = "model.keras", "run.json", "report.html"
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:

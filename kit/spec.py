@@ -19,6 +19,10 @@ SCHEMA_VERSION = 1
 
 FITS = ("stretch", "crop", "pad")
 RESIZE_METHODS = ("bilinear", "antialias")
+MOST_THREADS = 256
+"""That a hint may ask for: a damaged one must not start thousands."""
+SCORES, UNFAMILIARITY, ACTIVATION_MAP = "scores", "unfamiliarity", "activation_map"
+"""Outputs of a screening model by their tensors' names, in this order; plain files have scores."""
 QUANTIZATION_MODES = ("float32", "float16", "dynamic", "int8", "int8_float_head", "int16x8")
 
 
@@ -163,6 +167,94 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Screening:
+    """What the further outputs of a screening model mean.
+
+    Attributes:
+        unfamiliarity_threshold: above it an image is unknown; 0 up, where 1 is a typical training
+            image. Chosen so that 95 % of the validation images are below.
+        activation_map: whether there is one; a network without global average pooling has none.
+    """
+
+    unfamiliarity_threshold: float
+    activation_map: bool
+
+    def is_unknown(self, unfamiliarity: float) -> bool:
+        """Also where it is no number, as after an overflow."""
+        return not unfamiliarity <= self.unfamiliarity_threshold
+
+    @classmethod
+    def from_json(cls, data: object) -> Screening:
+        """Raises SpecError where a field is missing or of a wrong type."""
+        fields = _Fields("card.screening", data)
+        threshold = fields.number("unfamiliarity_threshold")
+        if threshold is None or threshold < 0:
+            raise SpecError(
+                f"expected card.screening.unfamiliarity_threshold from 0 up, got {threshold}"
+            )
+        return cls(threshold, fields.get("activation_map", bool))
+
+
+@dataclass(frozen=True)
+class ThreadHint:
+    """How many threads were fastest for one image, as `kit benchmark --write` measured it.
+
+    Attributes:
+        machine: kind of machine (kit.runtime.machine.machine_kind).
+        interpreter: package that ran the model.
+        num_threads: the best.
+        latency_ms: median with them, from the file to the scores.
+    """
+
+    machine: str
+    interpreter: str
+    num_threads: int
+    latency_ms: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_threads <= MOST_THREADS:
+            raise SpecError(
+                f"expected a hint of 1 to {MOST_THREADS} threads, got {self.num_threads}"
+            )
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What was learned of a file on machines that run it; no answer depends on it.
+
+    Attributes:
+        threads: one for each kind of machine and interpreter.
+    """
+
+    threads: tuple[ThreadHint, ...] = ()
+
+    def num_threads(self, machine: str, interpreter: str) -> int | None:
+        """The best number of threads there; None where it was not measured."""
+        for hint in self.threads:
+            if (hint.machine, hint.interpreter) == (machine, interpreter):
+                return hint.num_threads
+        return None
+
+    def with_thread(self, new: ThreadHint) -> Hints:
+        """These with one more, in place of an older one for the same machine and interpreter."""
+        others = (
+            hint
+            for hint in self.threads
+            if (hint.machine, hint.interpreter) != (new.machine, new.interpreter)
+        )
+        return Hints((*others, new))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Hints:
+        """Raises SpecError where a field is missing or of a wrong type."""
+        fields = _Fields("card.hints", data)
+        return cls(tuple(_thread_hint(item) for item in fields.get("threads", list, [])))
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """All that is known of a packaged model. The input resolution stands in `preprocess` alone.
 
@@ -183,6 +275,8 @@ class ModelCard:
         intended_use: for whom and what; and for what not.
         versions: of the packages that made it.
         created: UTC, ISO 8601.
+        hints: see Hints.
+        screening: what the further outputs mean; None: the file has scores alone.
     """
 
     backbone: str
@@ -201,6 +295,8 @@ class ModelCard:
     intended_use: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    hints: Hints = Hints()
+    screening: Screening | None = None
 
     def __post_init__(self) -> None:
         if self.quantization not in QUANTIZATION_MODES:
@@ -232,6 +328,7 @@ class ModelCard:
         fields = _Fields("card", data)
         check_schema_version("kit.json", fields.get("schema_version", int))
         point = fields.get("operating_point", (dict, NoneType), None)
+        screening = fields.get("screening", (dict, NoneType), None)
         return cls(
             backbone=fields.get("backbone", str),
             alpha=fields.number("alpha"),
@@ -249,6 +346,8 @@ class ModelCard:
             intended_use=fields.get("intended_use", str, ""),
             versions=fields.get("versions", dict, {}),
             created=fields.get("created", str, ""),
+            hints=Hints.from_json(fields.get("hints", dict, {})),
+            screening=None if screening is None else Screening.from_json(screening),
         )
 
 
@@ -341,4 +440,15 @@ def _golden(data: object) -> GoldenCheck:
         digest=fields.get("digest", str),
         scores=_numbers("card.golden.scores", fields.get("scores", list)),
         tolerance=_numbers("card.golden.tolerance", [fields.get("tolerance", (int, float))])[0],
+    )
+
+
+def _thread_hint(data: object) -> ThreadHint:
+    where = "card.hints.threads"
+    fields = _Fields(where, data)
+    return ThreadHint(
+        machine=fields.get("machine", str),
+        interpreter=fields.get("interpreter", str),
+        num_threads=fields.get("num_threads", int),
+        latency_ms=_numbers(f"{where}.latency_ms", [fields.get("latency_ms", (int, float))])[0],
     )

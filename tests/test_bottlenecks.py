@@ -13,7 +13,8 @@ from training_fixtures import Listener
 from kit.data import scan_images
 from kit.errors import TrainingError
 from kit.preprocess import fit_pixels
-from kit.training import bottlenecks
+from kit.training import augment
+from kit.training.augment import AUGMENTATIONS
 from kit.training.bottlenecks import cache_key, extract_bottlenecks
 
 pytest_plugins = ["training_fixtures"]
@@ -93,13 +94,13 @@ def test_ten_more_images_compute_ten(extract, images, monkeypatch):
     draw_folder(images / "more", {"red": 10}, seed=9)
     shutil.move(images / "more" / "red", images / "red" / "more")
     (images / "more").rmdir()
-    read, real = [], bottlenecks.read_image
+    read, real = [], augment.read_image
 
     def counting(path, *arguments):
         read.append(path)
         return real(path, *arguments)
 
-    monkeypatch.setattr(bottlenecks, "read_image", counting)
+    monkeypatch.setattr(augment, "read_image", counting)
     second, _, listener = extract()
     assert computed(listener) == len(read) == 10
     assert all("more" in path.parts for path in read)
@@ -202,6 +203,8 @@ def test_other_circumstances_have_another_cache(small_backbone):
         cache_key(choice, weights, replace(spec, mean=(0.0, 0.0, 0.0))),
         cache_key(replace(choice, alpha=0.5), weights, spec),
         cache_key(replace(choice, name="mobilenet_v2"), weights, spec),
+        cache_key(choice, weights, spec, AUGMENTATIONS["photo"]),
+        cache_key(choice, weights, spec, AUGMENTATIONS["xray"]),
     ]
     assert len(set(keys)) == len(keys)
     # Where the file lies and what it is called makes no difference.
@@ -298,3 +301,60 @@ def test_a_cache_that_another_process_holds_is_not_thrown_away(extract, tmp_path
     finally:
         other.close()
     assert database(tmp_path).read_bytes() == before
+
+
+# ---------------------------------------------------------------- changed forms
+
+
+def test_changed_forms_are_computed_once_for_each_variant_and_seed(extract, tmp_path):
+    plain, _, _ = extract()
+    drawn = {}
+    for which in ((0, 0), (1, 0), (10, 0), (1, 1), (0, 1)):
+        variant, seed = which
+        found, reasons, listener = extract(
+            augmentation=AUGMENTATIONS["photo"], variant=variant, seed=seed
+        )
+        assert reasons == {}
+        assert computed(listener) == 100
+        assert found.keys() == plain.keys()
+        drawn[which] = found
+    for one in drawn:
+        for other in (drawn[key] for key in drawn if key != one):
+            assert not any(np.array_equal(drawn[one][key], other[key]) for key in plain)
+        again, _, listener = extract(
+            augmentation=AUGMENTATIONS["photo"], variant=one[0], seed=one[1]
+        )
+        assert computed(listener) == 0
+        assert same(again, drawn[one])
+    again, _, listener = extract()
+    assert computed(listener) == 0
+    assert same(again, plain)
+
+
+def test_a_changed_form_is_the_network_s_answer_to_it(extract, images, small_backbone):
+    found, _, _ = extract(augmentation=AUGMENTATIONS["any-direction"], variant=2, seed=5)
+    chosen = scan_images(images).images[::25]
+    pixels = [
+        augment.read_augmented(
+            images / image.path,
+            small_backbone.spec,
+            AUGMENTATIONS["any-direction"],
+            augment.drawing_for(image.digest, 5, 2),
+        )
+        for image in chosen
+    ]
+    expected = np.asarray(small_backbone.model((np.stack(pixels).astype(np.float32) - 128) / 128))
+    assert np.abs(np.stack([found[i.digest] for i in chosen]) - expected).max() < 1e-3
+
+
+def test_an_image_s_changed_form_does_not_depend_on_the_others(extract, images):
+    first, _, _ = extract(augmentation=AUGMENTATIONS["photo"], variant=1)
+    (images / "blue" / "000.png").rename(images / "red" / "another place.png")
+    for path in sorted(images.glob("blue/*.png"))[::2]:
+        path.unlink()
+    for cache in images.parent.glob("cache/*"):
+        shutil.rmtree(cache)
+    fewer, _, listener = extract(augmentation=AUGMENTATIONS["photo"], variant=1)
+    assert 0 < computed(listener) < 100
+    # Another neighbour in the inference's batch may round otherwise; another drawing would not.
+    assert all(np.abs(fewer[key] - first[key]).max() < 1e-4 for key in fewer)

@@ -346,7 +346,11 @@ def trained(monkeypatch):
     def train(images, output, settings, **arguments):
         asked.update(images=images, output=output, settings=settings, **arguments)
         return kit.retrain.TrainResult(
-            output, {mode: output / f"model_{mode}.tflite" for mode in settings.quantize}, {}, ()
+            output,
+            {mode: output / f"model_{mode}.tflite" for mode in settings.quantize},
+            {},
+            (),
+            {},
         )
 
     monkeypatch.setattr(kit.retrain, "train", train)
@@ -362,7 +366,7 @@ def test_every_option_reaches_the_training(trained):
         *("--learning-rate", 0.5, "--batch-size", 9, "--no-class-weights", "--seed", 3),
         *("--validation", 0.2, "--test", 0.3, "--group-regex", "p", "--fit", "pad"),
         *("--resize", "antialias", "--representative-images", 5, "--max-accuracy-drop", 0.1),
-        *("--assert-accuracy-at-least", 0.6, "--intended-use", "tests", "--force"),
+        *("--assert-accuracy-at-least", 0.6, "--intended-use", "tests", "--no-gallery", "--force"),
     )
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [
@@ -386,6 +390,7 @@ def test_every_option_reaches_the_training(trained):
     assert (split.validation, split.test, split.seed, split.group_regex) == (0.2, 0.3, 3, "p")
     assert (gates.max_accuracy_drop, gates.assert_accuracy_at_least) == (0.1, 0.6)
     assert (settings.representative_images, settings.intended_use) == (5, "tests")
+    assert settings.gallery is False
 
 
 @pytest.mark.tf
@@ -397,6 +402,7 @@ def test_defaults_of_train(trained):
     assert settings.weights == "imagenet"
     assert trained["force"] is False
     assert settings.fitting.class_weights is True
+    assert settings.gallery is None
 
 
 @pytest.mark.tf

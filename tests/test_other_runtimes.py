@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from converters.operators import FIRST_RUNTIME, RUNTIMES
-from converters.packaging import add_metadata, append_files
-from kit.model_file import CARD_NAME, LABELS_NAME, read_model_file
+from converters.packaging import add_metadata
+from kit.model_file import CARD_NAME, LABELS_NAME, append_files, read_model_file
 from kit.preprocess import fit_pixels, to_input
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner

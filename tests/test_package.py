@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from typer.testing import CliRunner
 
 from converters.flatbuffer import from_bytes
-from converters.packaging import add_metadata, append_files, quantization_of
+from converters.packaging import add_metadata, quantization_of
 from kit.cli.app import app
 from kit.errors import (
     ConversionError,
@@ -18,7 +18,7 @@ from kit.errors import (
     ModelFileError,
     OutputExistsError,
 )
-from kit.model_file import read_model_file
+from kit.model_file import append_files, read_model_file
 from kit.package import PackageSettings, package_model
 from kit.runtime import Classifier
 from kit.runtime.self_test import self_test

@@ -46,6 +46,7 @@ def test_files_of_a_run(finished_run):
         "labels.txt",
         "run.json",
         "misclassified.csv",
+        "report.html",
         "logs",
     } <= set(names(finished_run.folder))
     assert not (finished_run.folder / "model_float32.tflite").exists()  # nobody asked for it

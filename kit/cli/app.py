@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
-from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
+from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
 
 if TYPE_CHECKING:
     from kit.evaluation.thresholds import Targets
@@ -46,9 +47,32 @@ class Fit(StrEnum):
     PAD = "pad"
 
 
+class Recipe(StrEnum):
+    """As kit.learning.RECIPES."""
+
+    QUICK = "quick"
+    BEST = "best"
+
+
+class Augment(StrEnum):
+    """As kit.training.augment.AUGMENTATIONS."""
+
+    NONE = "none"
+    PHOTO = "photo"
+    XRAY = "xray"
+    ANY_DIRECTION = "any-direction"
+
+
 class Resize(StrEnum):
     BILINEAR = "bilinear"
     ANTIALIAS = "antialias"
+
+
+class Interpreter(StrEnum):
+    """As kit.runtime.interpreter.INTERPRETERS."""
+
+    AI_EDGE_LITERT = "ai_edge_litert"
+    TFLITE_RUNTIME = "tflite_runtime"
 
 
 class Target(StrEnum):
@@ -96,6 +120,19 @@ ThresholdOption = Annotated[
 LeastOption = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Fail, and keep nothing, if a file is less accurate."),
+]
+GalleryOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--gallery/--no-gallery",
+        help="Photographs and file names in the report.  [default: unless there is DICOM]",
+    ),
+]
+ScreeningOption = Annotated[
+    bool,
+    typer.Option(
+        "--screening", help="Write beside it a file that also tells unknown images and heat maps."
+    ),
 ]
 PositiveOption = Annotated[
     str | None, typer.Option(help="The label that counts as positive, as in screening.")
@@ -158,6 +195,39 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.003,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
     l2: Annotated[float, typer.Option(help="Weight decay of the softmax layer.")] = 0.01,
+    recipe: Annotated[
+        Recipe, typer.Option(help="Head alone, or all that makes it better; flags go before it.")
+    ] = Recipe.QUICK,
+    augment: Annotated[
+        Augment | None,
+        typer.Option(help="How images change.  [default: none; best photo]"),
+    ] = None,
+    variants: Annotated[
+        int, typer.Option(help="Changed forms of each photograph that the head sees.")
+    ] = DEFAULT_VARIANTS,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of the truth, on all classes.  [default: 0; best 0.1]"),
+    ] = None,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bottleneck values that a step leaves out.")
+    ] = 0.0,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYERS|most|all|none",
+            help="How many of the last layers learn too.  [default: none; best most]",
+        ),
+    ] = None,
+    fine_tune_epochs: Annotated[
+        int | None, typer.Option(help="At most.  [default: 12; best 30]")
+    ] = None,
+    fine_tune_learning_rate: Annotated[
+        float | None, typer.Option(help="At the start.  [default: 0.01; best 0.03]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where fine-tuning was broken off.")
+    ] = False,
     class_weights: Annotated[bool, typer.Option(help="Rare classes count more.")] = True,
     seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
     validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
@@ -189,18 +259,29 @@ def train(
     ] = None,
     prevalence: PrevalenceOption = None,
     intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
+    gallery: GalleryOption = None,
+    screening: ScreeningOption = False,
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
 ) -> None:
     """Retrain on labelled photographs, convert, score the converted files."""
     from kit.data import DataSettings, SplitSettings
     from kit.export import Gates
+    from kit.learning import RECIPES
     from kit.retrain import TrainSettings
     from kit.retrain import train as run_training
-    from kit.training.fitting import FitSettings
 
     if epochs is not None and samples_per_image is not None:
         raise ValueError("expected --epochs or --samples-per-image, got both")
+    preset = RECIPES[recipe.value]
+    tuning = preset.fine_tune
+    common: dict[str, Any] = {
+        "l2": l2,
+        "class_weights": class_weights,
+        "seed": seed,
+        "label_smoothing": _first(label_smoothing, preset.fitting.label_smoothing),
+        "dropout": dropout,
+    }
     settings = TrainSettings(
         backbone=backbone,
         alpha=_alpha(backbone, alpha),
@@ -213,27 +294,45 @@ def train(
             labels_csv, path_column, label_column, group_column, split_column, label_regex
         ),
         split=SplitSettings(validation, test, seed, group_regex),
-        # An epoch shows each image once, so samples per image are epochs.
-        fitting=FitSettings(
-            epochs=_first(epochs, samples_per_image, FitSettings.epochs),
+        fitting=replace(
+            preset.fitting,
+            # An epoch shows each image once, so samples per image are epochs.
+            epochs=_first(epochs, samples_per_image, preset.fitting.epochs),
             learning_rate=learning_rate,
             batch_size=batch_size,
-            l2=l2,
-            class_weights=class_weights,
-            seed=seed,
+            **common,
         ),
+        fine_tune=replace(
+            tuning,
+            layers=tuning.layers if fine_tune is None else _layers(fine_tune),
+            fitting=replace(
+                tuning.fitting,
+                epochs=_first(fine_tune_epochs, tuning.fitting.epochs),
+                learning_rate=_first(fine_tune_learning_rate, tuning.fitting.learning_rate),
+                **common,
+            ),
+        ),
+        augment=preset.augment if augment is None else augment.value,
+        variants=variants,
         representative_images=representative_images,
         gates=Gates(max_accuracy_drop, assert_accuracy_at_least),
         targets=_targets(positive, target_sensitivity, target_specificity, prevalence),
         intended_use=intended_use,
+        gallery=gallery,
+        screening=screening,
     )
     import_tensorflow()
-    result = run_training(images, output, settings, force=force, reporter=TerminalReporter())
+    result = run_training(
+        images, output, settings, force=force, resume=resume, reporter=TerminalReporter()
+    )
     if format is Format.JSON:
         _print_json(
             {
                 "run": str(result.run),
                 "files": {mode: str(path) for mode, path in result.files.items()},
+                "screening_files": {
+                    mode: str(path) for mode, path in result.screening_files.items()
+                },
                 **result.evaluations[next(iter(result.files))].accuracy.to_json(),
                 "accuracies": {
                     mode: evaluation.accuracy.to_json()
@@ -242,7 +341,7 @@ def train(
             }
         )
     else:
-        for path in result.files.values():
+        for path in (*result.files.values(), *result.screening_files.values()):
             print(path)
 
 
@@ -305,6 +404,7 @@ def convert(
     ] = False,
     max_accuracy_drop: DropOption = None,
     assert_accuracy_at_least: LeastOption = None,
+    screening: ScreeningOption = False,
     intended_use: Annotated[str, typer.Option(help="A sentence for the model card.")] = "",
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
@@ -332,7 +432,10 @@ def convert(
         score_threshold=score_threshold,
         intended_use=intended_use,
         target=target.value,
+        screening=screening,
     )
+    if screening and output is None:
+        raise ValueError("expected --screening with --output FILE, got --compare")
     if output is not None and source.suffix == ".tflite" and target is not Target.TFLITE:
         if target is Target.ONNX:
             import_tensorflow()
@@ -415,6 +518,8 @@ def evaluate(
     misclassified: Annotated[
         Path | None, typer.Option(help="Write the wrong answers to this CSV file.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report to this HTML file.")] = None,
+    gallery: GalleryOption = None,
     labels: Annotated[Path | None, typer.Option(help="For a model that carries none.")] = None,
     mean: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
     std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
@@ -427,12 +532,15 @@ def evaluate(
     label_regex: LabelRegexOption = "",
     positive: PositiveOption = None,
     prevalence: PrevalenceOption = None,
+    unknown_images: Annotated[
+        Path | None, typer.Option(help="A folder of images of something else: are they told?")
+    ] = None,
     num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
     format: FormatOption = Format.TEXT,
     force: ForceOption = False,
 ) -> None:
     """Score a .tflite file on a labelled folder, by the runtime that ships."""
-    from kit.cli.text import evaluation_text, operation_text, thresholds_text
+    from kit.cli.text import evaluation_text, operation_text, thresholds_text, unknown_text
     from kit.data import DataSettings
     from kit.evaluation import evaluate_model
     from kit.files import check_absent, write_beside
@@ -441,8 +549,9 @@ def evaluate(
     from kit.runtime.label import read_labels
 
     reporter = TerminalReporter()
-    if misclassified is not None:
-        check_absent(misclassified, force)
+    for output in (misclassified, report):
+        if output is not None:
+            check_absent(output, force)
     with Classifier.open(
         model,
         num_threads=num_threads,
@@ -459,6 +568,7 @@ def evaluate(
                 labels_csv, path_column, label_column, group_column, split_column, label_regex
             ),
             prevalence=prevalence,
+            unknown_images=unknown_images,
             reporter=reporter,
         )
     for line in result.warnings:
@@ -466,10 +576,26 @@ def evaluate(
     tell_left_out(result.left_out, reporter)
     if misclassified is not None:
         write_beside(misclassified, result.evaluation.misclassified_csv().encode(), force)
+    if report is not None:
+        from kit.report import of_evaluation, render
+
+        page = of_evaluation(
+            classifier,
+            images,
+            result,
+            part=None if part is None else part.value,
+            positive=positive,
+            prevalence=prevalence,
+            num_threads=num_threads,
+            gallery=gallery,
+        )
+        write_beside(report, render(page).encode(), force)
     if format is Format.JSON:
         data = {"model": str(model), **result.evaluation.to_json()}
         if result.operation is not None:
             data["operating_point"] = result.operation.to_json()
+        if result.unknown is not None:
+            data["unknown"] = result.unknown.to_json()
         if positive is not None:
             data["thresholds"] = [row.to_json() for row in result.table(positive, prevalence)]
         _print_json({**data, "left_out": dict(result.left_out)})
@@ -477,6 +603,8 @@ def evaluate(
     print(evaluation_text(result.evaluation))
     if result.operation is not None:
         print(operation_text(result.operation))
+    if result.unknown is not None:
+        print(unknown_text(result.unknown))
     if positive is not None:
         print(thresholds_text(positive, result.table(positive, prevalence)))
 
@@ -603,6 +731,11 @@ def label(
     std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
     resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Where it looked: a PNG to write, or a folder for several images."),
+    ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Label images; the same code as kit-label on a device."""
     from kit.runtime import Classifier
@@ -620,7 +753,9 @@ def label(
         std=_numbers(std),
         resize=None if resize is None else resize.value,
     ) as classifier:
-        if not label_images(classifier, images, format.value, sys.stdout, sys.stderr):
+        if not label_images(
+            classifier, images, format.value, sys.stdout, sys.stderr, explain, force
+        ):
             raise typer.Exit(1)
 
 
@@ -636,6 +771,55 @@ def info(model: ModelArgument, format: FormatOption = Format.TEXT) -> None:
         _print_json(facts)
     else:
         print(info_text(facts))
+
+
+@app.command()
+@reports_errors
+def benchmark(
+    model: ModelArgument,
+    image: Annotated[
+        Path | None, typer.Option(help="The image to label.  [default: a drawn JPEG]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Measure 1 to this.  [default: the cores, at most 4]")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="That count.")] = 50,
+    warmup: Annotated[int, typer.Option(help="Before them, the first image apart.")] = 5,
+    interpreter: Annotated[
+        Interpreter | None, typer.Option(help="[default: all that are installed]")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Store the best number of threads in MODEL's card.")
+    ] = False,
+    labels: Annotated[Path | None, typer.Option(help="For a model that carries none.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
+    resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Measure import, load, first and later images, threads, memory; as kit-label --benchmark."""
+    from kit.runtime.benchmark import benchmark as run
+    from kit.runtime.benchmark import benchmark_text
+    from kit.runtime.label import read_labels
+
+    result = run(
+        model,
+        image=image,
+        most_threads=threads,
+        runs=runs,
+        warm_ups=warmup,
+        interpreter=None if interpreter is None else interpreter.value,
+        write=write,
+        labels=None if labels is None else read_labels(labels),
+        mean=_numbers(mean),
+        std=_numbers(std),
+        resize=None if resize is None else resize.value,
+        say=TerminalReporter().say,
+    )
+    if format is Format.JSON:
+        _print_json(result.to_json())
+    else:
+        print(benchmark_text(result))
 
 
 @app.command()
@@ -694,7 +878,11 @@ def _targets(
     return None
 
 
-def _first(*values: int | None) -> int:
+def _layers(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 

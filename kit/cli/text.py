@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kit.compare import Comparison
     from kit.cross_validate import CrossValidation
     from kit.evaluation.thresholds import Operation, ThresholdFigures
+    from kit.evaluation.unknown import UnknownFigures
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
@@ -77,6 +78,24 @@ def operation_text(operation: Operation) -> str:
         f"  at a prevalence of {found['prevalence']:g}: PPV {_share(found['ppv'])}, "
         f"NPV {_share(found['npv'])}",
     ]
+    return "\n".join(lines)
+
+
+def unknown_text(figures: UnknownFigures) -> str:
+    """How images of something else are told from those of the labels."""
+    lines = [
+        "",
+        f"unknown images, by {figures.measure}:",
+        f"  AUROC              {figures.auroc}",
+        f"  taken for known    {figures.false_acceptance_at_95}, where 95 % of the known are",
+    ]
+    own = figures.at_file_threshold
+    if own is not None:
+        lines += [
+            f"  at the file's own threshold of {own.threshold:.3f}:",
+            f"    known accepted   {own.known_accepted}",
+            f"    unknown accepted {own.unknown_accepted}",
+        ]
     return "\n".join(lines)
 
 
@@ -181,6 +200,10 @@ def info_text(facts: dict[str, Any]) -> str:
     runtime = facts["minimum_runtime"] or "unknown: an operator is in no released runtime"
     lines.append(f"minimum runtime TensorFlow Lite {runtime}")
     lines.append(f"runs on         {', '.join(facts['runtimes']) or 'no runtime that is known'}")
+    lines.append(
+        f"cost            {facts['multiply_adds'] / 1e6:.1f} million multiply-adds, "
+        f"{facts['parameters'] / 1e6:.2f} million parameters (convolutions and dense layers)"
+    )
     lines.append(f"labels          {_listed(facts['labels'])}")
     if facts["metadata"]:
         said = ", ".join(f"{k} {v}" for k, v in facts["metadata"].items() if v not in (None, []))
@@ -204,10 +227,20 @@ def info_text(facts: dict[str, Any]) -> str:
             f"accuracy        {test['accuracy']:.4f} ({low:.4f} to {high:.4f}, N={test['n']}) "
             "on the test part"
         )
+    screening = card["screening"]
+    if screening:
+        heat = ", activation map" if screening["activation_map"] else ""
+        threshold = screening["unfamiliarity_threshold"]
+        lines.append(f"screening       unknown from an unfamiliarity above {threshold:.3f}{heat}")
     point = card["operating_point"]
     if point:
         lines.append(f"operating point {_point_text(point)}")
     lines.append(f"golden checks   {len(card['golden'])}")
+    lines += [
+        f"hint            num_threads {hint['num_threads']} on {hint['machine']} with "
+        f"{hint['interpreter']} ({hint['latency_ms']:g} ms)"
+        for hint in card["hints"]["threads"]
+    ]
     if card["intended_use"]:
         lines.append(f"intended use    {card['intended_use']}")
     lines.append(f"created         {card['created']}")

@@ -18,6 +18,7 @@ from kit.evaluation.thresholds import (
     choose_operating_point,
     threshold_table,
 )
+from kit.evaluation.unknown import UnknownFigures
 
 __all__ = [
     "Accuracy",
@@ -32,6 +33,7 @@ __all__ = [
     "RocCurve",
     "Targets",
     "ThresholdFigures",
+    "UnknownFigures",
     "choose_operating_point",
     "evaluate_model",
     "fit_temperature",

@@ -14,8 +14,9 @@ from kit.data.split import groups_of
 from kit.errors import DataError
 from kit.evaluation.metrics import Evaluation, Scores, Truth
 from kit.evaluation.thresholds import Operation, ThresholdFigures, threshold_table
+from kit.evaluation.unknown import UnknownFigures, strangeness, unlabelled_images
 from kit.reporting import Reporter, Silent
-from kit.runtime import Classifier, Failure
+from kit.runtime import Answer, Classifier, Failure
 from kit.spec import ModelCard
 
 
@@ -31,6 +32,7 @@ class ModelEvaluation:
         truth: int64 `[images]`, indices of labels.
         groups: of each image (patients); None: each by itself.
         operation: what the file's operating point does here; None where it has none.
+        unknown: how images of something else are told from these; None without such.
     """
 
     evaluation: Evaluation
@@ -40,6 +42,7 @@ class ModelEvaluation:
     truth: Truth = field(repr=False, compare=False)
     groups: tuple[str, ...] | None = field(repr=False)
     operation: Operation | None
+    unknown: UnknownFigures | None = None
 
     def table(self, positive: str, prevalence: float | None = None) -> tuple[ThresholdFigures, ...]:
         """Thresholds of one label's score; raises ValueError for a label that the model lacks."""
@@ -68,15 +71,33 @@ def score_files(
         float32 `[readable images, labels]` in the order of `paths`, and the reason for each
         unreadable one.
     """
-    results = classifier.scores_of_files(root / path for path in paths)
-    rows, unreadable = [], {}
+    answers, unreadable = answer_files(classifier, root, paths, reporter, what)
+    return scores_of(answers, classifier), unreadable
+
+
+def answer_files(
+    classifier: Classifier,
+    root: Path,
+    paths: Sequence[str],
+    reporter: Reporter | None = None,
+    what: str = "scoring",
+) -> tuple[list[Answer], dict[str, str]]:
+    """As `score_files`, with all that the model gives for each readable image."""
+    results = classifier.answers_of_files(root / path for path in paths)
+    answers, unreadable = [], {}
     tracked = (reporter or Silent()).track(results, len(paths), what)
     for path, result in zip(paths, tracked, strict=True):
         if isinstance(result, Failure):
             unreadable[path] = result.error
         else:
-            rows.append(result)
-    return np.array(rows, np.float32).reshape(len(rows), len(classifier.labels)), unreadable
+            answers.append(result)
+    return answers, unreadable
+
+
+def scores_of(answers: Sequence[Answer], classifier: Classifier) -> Scores:
+    """float32 `[answers, labels]`."""
+    rows = [answer.scores for answer in answers]
+    return np.array(rows, np.float32).reshape(len(rows), len(classifier.labels))
 
 
 def truth_of(dataset: Dataset, paths: Sequence[str]) -> Truth:
@@ -92,6 +113,7 @@ def evaluate_model(
     part: str | None = None,
     data: DataSettings | None = None,
     prevalence: float | None = None,
+    unknown_images: str | os.PathLike[str] | None = None,
     reporter: Reporter | None = None,
 ) -> ModelEvaluation:
     """Scores a model on a folder with a folder of images for each label.
@@ -103,6 +125,7 @@ def evaluate_model(
             of the split that the model was trained with, as its card says.
         data: where labels, groups and given parts come from; default: folders.
         prevalence: share of positives for predictive values, 0 to 1; None: as in the images.
+        unknown_images: a folder of images of something else than the labels.
         reporter: progress.
 
     Raises:
@@ -120,11 +143,12 @@ def evaluate_model(
             "lower; --part test scores only those that it never saw"
         )
     paths = [image.path for image in dataset.images]
-    scores, unreadable = score_files(classifier, dataset.root, paths, reporter)
+    answers, unreadable = answer_files(classifier, dataset.root, paths, reporter)
     dataset = dataset.without(unreadable)
     paths = [image.path for image in dataset.images]
     if not paths:
         raise DataError(f"{images}: expected images to score, none could be read")
+    scores = scores_of(answers, classifier)
     truth = truth_of(dataset, paths)
     regex = "" if card is None else card.dataset.get("group_regex", "")
     groups = groups_of(dataset, paths, regex)
@@ -134,6 +158,10 @@ def evaluate_model(
         operation = Operation.of(
             card.operating_point, scores[:, index], truth == index, prevalence, groups
         )
+    unknown = None
+    if unknown_images is not None:
+        unknown, omitted = _tell_unknown(classifier, answers, groups, unknown_images, reporter)
+        warnings += omitted
     return ModelEvaluation(
         Evaluation.of(scores, truth, classifier.labels, paths, groups),
         dataset.left_out,
@@ -142,7 +170,34 @@ def evaluate_model(
         truth,
         groups,
         operation,
+        unknown,
     )
+
+
+def _tell_unknown(
+    classifier: Classifier,
+    known: Sequence[Answer],
+    groups: Sequence[str] | None,
+    folder: str | os.PathLike[str],
+    reporter: Reporter | None,
+) -> tuple[UnknownFigures, list[str]]:
+    """The figures, and a warning for each file of the folder that could not be read."""
+    paths = unlabelled_images(folder)
+    others, unreadable = answer_files(classifier, Path(folder), paths, reporter, "unknown images")
+    if not others:
+        raise DataError(f"{folder}: expected images of something else, none could be read")
+    measure, values = strangeness(known)
+    card = classifier.file.card
+    screening = None if card is None else card.screening
+    figures = UnknownFigures.of(
+        measure,
+        values,
+        strangeness(others)[1],
+        None if screening is None else screening.unfamiliarity_threshold,
+        groups,
+    )
+    warned = [f"left out {Path(folder, name)}: {why}" for name, why in unreadable.items()]
+    return figures, warned
 
 
 def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSettings) -> Dataset:

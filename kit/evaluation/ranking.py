@@ -164,6 +164,20 @@ class Ranking:
     roc: RocCurve | None
     precision_recall: PrecisionRecallCurve | None
 
+    @classmethod
+    def of(cls, label: str, auc: Auc, scores: Values, positive: Positive) -> Ranking:
+        """Args:
+        label: its name.
+        auc: of these images.
+        scores: float `[images]`, of the label.
+        positive: bool `[images]`.
+        """
+        if auc.value is None:
+            return cls(label, auc, None, None)
+        return cls(
+            label, auc, roc_curve(scores, positive), precision_recall_curve(scores, positive)
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {
             "label": self.label,
@@ -192,16 +206,7 @@ def rank_labels(
     rankings = []
     for index, label in enumerate(labels):
         column, positive = scores[:, index], truth == index
-        auc = Auc.of(column, positive, groups)
-        known = auc.value is not None
-        rankings.append(
-            Ranking(
-                label,
-                auc,
-                roc_curve(column, positive) if known else None,
-                precision_recall_curve(column, positive) if known else None,
-            )
-        )
+        rankings.append(Ranking.of(label, Auc.of(column, positive, groups), column, positive))
     return tuple(rankings)
 
 

@@ -7,6 +7,13 @@ with Classifier.open("model_int8.tflite") as classifier:
         print(category.label, category.score)
 """
 
-from kit.runtime.classifier import Category, Classification, Classifier, Failure
+from kit.runtime.classifier import (
+    Answer,
+    Category,
+    Classification,
+    Classifier,
+    Explanation,
+    Failure,
+)
 
-__all__ = ["Category", "Classification", "Classifier", "Failure"]
+__all__ = ["Answer", "Category", "Classification", "Classifier", "Explanation", "Failure"]

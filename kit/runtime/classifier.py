@@ -15,10 +15,11 @@ import numpy.typing as npt
 from kit.errors import ImageError, KitError, ModelFileError
 from kit.model_file import ModelFile, read_model_file
 from kit.preprocess import Pixels, to_input
+from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
-from kit.runtime.interpreter import Runner
+from kit.runtime.interpreter import Runner, interpreter_name
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.spec import PreprocessSpec
+from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,54 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model gives for one image.
+
+    Attributes:
+        scores: float32 `[labels]`, 0 to 1.
+        unfamiliarity: 0 up, where 1 is a typical training image; None of a plain file.
+    """
+
+    scores: npt.NDArray[np.float32]
+    unfamiliarity: float | None = None
+
+
+@dataclass(frozen=True)
 class Classification:
     """What a model says of one image.
 
     Attributes:
         image: the path, where the image came from a file.
         categories: best first; none where all are below the threshold.
-        answer: `positive`, `negative` or `uncertain`; None where the file has no operating point.
+        answer: `positive`, `negative` or `uncertain`, and `unknown` of an unknown image; None where
+            the file has no operating point.
+        unknown: whether the image is unlike those of the training; its categories are then only
+            the nearest. None of a plain file, which can't tell.
+        unfamiliarity: how unlike; see Answer.
     """
 
     image: str | None
     categories: tuple[Category, ...]
     answer: str | None = None
+    unknown: bool | None = None
+    unfamiliarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a model looked.
+
+    Attributes:
+        classification: of the image.
+        pixels: what of the photograph the model saw, uint8 `[height, width, 3]`, in the
+            photograph's own aspect.
+        activation_map: what each place of that adds to the best label's logit, more than to the
+            labels' mean; float32 `[rows, columns]`. `kit.runtime.explain.overlay` draws it.
+    """
+
+    classification: Classification
+    pixels: Pixels
+    activation_map: ActivationMap
 
 
 @dataclass(frozen=True)
@@ -115,7 +152,8 @@ class Classifier:
 
         Args:
             path: a .tflite image classifier.
-            num_threads: default: the cores, at most 4.
+            num_threads: default: the cores, at most 4; for one image alone, what the card's hints
+                say of this kind of machine.
             top_k: how many categories an answer has at most; default: all.
             score_threshold: leave out categories below; default: the file's own, else 0.
             category_allowlist: only these labels are answered; scores are not rescaled.
@@ -138,12 +176,13 @@ class Classifier:
                 f"{path}: its card says labels and preprocessing: "
                 "leave out labels, mean, std and resize"
             )
-        num_threads = default_threads() if num_threads is None else num_threads
         for name, value in (("num_threads", num_threads), ("top_k", top_k)):
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
         try:
-            runner = Runner(file.path, num_threads)
+            threads = num_threads or _hinted_threads(file) or default_threads()
+            runner = Runner(file.path, threads)
+            _check_outputs(file, runner)
             names = _labels(file, labels, runner)
             spec = _preprocess(file, mean, std, resize, runner)
         except KitError as error:
@@ -151,7 +190,8 @@ class Classifier:
         if score_threshold is None:
             score_threshold = _own_threshold(file)
         shown = _shown(names, tuple(category_allowlist), tuple(category_denylist))
-        return cls(file, names, spec, runner, num_threads, top_k, score_threshold, shown)
+        workers = num_threads or default_threads()
+        return cls(file, names, spec, runner, workers, top_k, score_threshold, shown)
 
     def __enter__(self) -> Classifier:
         return self
@@ -183,46 +223,94 @@ class Classifier:
             ImageError: the image cannot be read.
             InferenceError: the model fails when it runs.
         """
+        return self.answer(image).scores
+
+    def answer(self, image: Any) -> Answer:
+        """All that the model gives, but for the activation map; as `scores`."""
         return self._run(self._runner, read_image(image, self.preprocess.input_resolution))
 
     def scores_of_files(
         self, paths: Iterable[str | os.PathLike[str]]
     ) -> Iterator[npt.NDArray[np.float32] | Failure]:
         """`scores` of many files on all cores, in their order; a Failure for an unreadable one."""
-        return (scores for _, scores in self._named_scores(paths))
+        for answer in self.answers_of_files(paths):
+            yield answer if isinstance(answer, Failure) else answer.scores
+
+    def answers_of_files(
+        self, paths: Iterable[str | os.PathLike[str]]
+    ) -> Iterator[Answer | Failure]:
+        """`answer` of many files on all cores, in their order; a Failure for an unreadable one."""
+        return (answer for _, answer in self._named_answers(paths))
 
     def classify(self, image: Any) -> Classification:
         """The best categories of one image; arguments and errors as `scores`."""
         name = str(image) if isinstance(image, str | os.PathLike) else None
-        return self.classification(name, self.scores(image))
+        found = self.answer(image)
+        return self.classification(name, found.scores, found.unfamiliarity)
+
+    def explain(self, image: Any) -> Explanation:
+        """The best categories and where they are seen; arguments and errors as `scores`.
+
+        Raises ModelFileError where the file has no activation map.
+        """
+        if ACTIVATION_MAP not in self._runner.further_outputs:
+            raise ModelFileError(
+                f"{self.file.path}: expected a screening model with an activation map, it has "
+                "none: train or convert with --screening"
+            )
+        pixels = read_image(image, self.preprocess.input_resolution)
+        found = self._run(self._runner, pixels)
+        name = str(image) if isinstance(image, str | os.PathLike) else None
+        classification = self.classification(name, found.scores, found.unfamiliarity)
+        best = classification.categories[:1]
+        label = best[0].index if best else int(found.scores.argmax())
+        activation_map = self._runner.further(ACTIVATION_MAP)[0, :, :, label]
+        return Explanation(classification, seen_part(pixels, self.preprocess), activation_map)
 
     def classify_files(
         self, paths: Iterable[str | os.PathLike[str]]
     ) -> Iterator[Classification | Failure]:
         """`classify` for many files on all cores, in their order; bad ones do not end it."""
-        for name, scores in self._named_scores(paths):
-            yield scores if isinstance(scores, Failure) else self.classification(name, scores)
+        for name, found in self._named_answers(paths):
+            if isinstance(found, Failure):
+                yield found
+            else:
+                yield self.classification(name, found.scores, found.unfamiliarity)
 
-    def classification(self, image: str | None, scores: npt.NDArray[np.float32]) -> Classification:
+    def classification(
+        self,
+        image: str | None,
+        scores: npt.NDArray[np.float32],
+        unfamiliarity: float | None = None,
+    ) -> Classification:
         """Scores to categories, by this classifier's top k, threshold and lists."""
+        card = self.file.card
+        screening = None if card is None else card.screening
+        unknown = None
+        if screening is not None and unfamiliarity is not None:
+            unknown = screening.is_unknown(unfamiliarity)
         order = np.argsort(-scores, kind="stable")  # equal scores keep the labels' order
         categories = (
             Category(int(index), self.labels[index], float(scores[index]))
             for index in order
             if self._shown[index] and scores[index] >= self._score_threshold
         )
-        return Classification(image, tuple(categories)[: self._top_k], self._answer(scores))
+        answer = self._operate(scores, bool(unknown))
+        best = tuple(categories)[: self._top_k]
+        return Classification(image, best, answer, unknown, unfamiliarity)
 
-    def _answer(self, scores: npt.NDArray[np.float32]) -> str | None:
+    def _operate(self, scores: npt.NDArray[np.float32], unknown: bool) -> str | None:
         point = None if self.file.card is None else self.file.card.operating_point
         if point is None:
             return None
+        if unknown:  # its scores say nothing
+            return "unknown"
         return point.answer(float(scores[self.labels.index(point.positive)]))
 
-    def _named_scores(
+    def _named_answers(
         self, paths: Iterable[str | os.PathLike[str]]
-    ) -> Iterator[tuple[str, npt.NDArray[np.float32] | Failure]]:
-        def work(path: str | os.PathLike[str]) -> tuple[str, npt.NDArray[np.float32] | Failure]:
+    ) -> Iterator[tuple[str, Answer | Failure]]:
+        def work(path: str | os.PathLike[str]) -> tuple[str, Answer | Failure]:
             try:
                 pixels = read_image(path, self.preprocess.input_resolution)
             except ImageError as error:
@@ -232,9 +320,12 @@ class Classifier:
 
         return ordered_map(work, paths, self._num_threads)
 
-    def _run(self, runner: Runner, pixels: Pixels) -> npt.NDArray[np.float32]:
+    def _run(self, runner: Runner, pixels: Pixels) -> Answer:
         tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
-        return runner.run(tensor)
+        scores = runner.run(tensor)
+        if UNFAMILIARITY not in runner.further_outputs:
+            return Answer(scores)
+        return Answer(scores, float(runner.further(UNFAMILIARITY).item()))
 
     @contextmanager
     def _single_runner(self) -> Iterator[Runner]:
@@ -245,6 +336,26 @@ class Classifier:
             runner = Runner(self.file.path, 1)
         yield runner
         self._idle.append(runner)
+
+
+def _hinted_threads(file: ModelFile) -> int | None:
+    if file.card is None or not file.card.hints.threads:
+        return None
+    from kit.runtime.machine import machine_kind  # files without hints need none
+
+    return file.card.hints.num_threads(machine_kind(), interpreter_name())
+
+
+def _check_outputs(file: ModelFile, runner: Runner) -> None:
+    screening = None if file.card is None else file.card.screening
+    expected: tuple[str, ...] = ()
+    if screening is not None:
+        expected = (UNFAMILIARITY, *([ACTIVATION_MAP] if screening.activation_map else []))
+    if runner.further_outputs != expected:
+        raise ModelFileError(
+            f"expected the outputs {', '.join(('scores', *expected))}, as its card says, got "
+            f"{', '.join(('scores', *runner.further_outputs))}: make the file again"
+        )
 
 
 def _labels(file: ModelFile, given: Iterable[str] | None, runner: Runner) -> tuple[str, ...]:

@@ -15,26 +15,46 @@ import numpy.typing as npt
 from kit.errors import InferenceError, MissingDependencyError, ModelFileError
 from kit.noise import quiet_native
 from kit.preprocess import dequantize
-from kit.spec import QuantizationParameters
+from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, QuantizationParameters
 
 INPUT_DTYPES = ("float32", "uint8", "int8")
 OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")
+INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
+"""Packages that have one, in the order in which they are tried."""
+INTERPRETER_VARIABLE = "KIT_INTERPRETER"
+"""Environment variable that names one of them, to use it alone."""
+
+
+def interpreter_name() -> str:
+    """The package whose interpreter is used: one of INTERPRETERS; raises as `Runner`."""
+    return _interpreter_class().__module__.partition(".")[0]
 
 
 def _interpreter_class() -> Callable[..., Any]:
-    """ai_edge_litert's Interpreter, else tflite_runtime's.
+    """ai_edge_litert's Interpreter, else tflite_runtime's, or the one that KIT_INTERPRETER names.
 
     Where both are installed the newer one is taken: on x86 it runs int8 models ten times faster,
     and tflite_runtime fails in a process that has loaded TensorFlow.
 
-    Raises MissingDependencyError with the line that installs one.
+    Raises MissingDependencyError with the line that installs one, ValueError for a name that is
+    none.
     """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
+    asked = os.environ.get(INTERPRETER_VARIABLE, "")
+    if asked not in ("", *INTERPRETERS):
+        raise ValueError(
+            f"expected {INTERPRETER_VARIABLE} to be one of {', '.join(INTERPRETERS)}, got {asked!r}"
+        )
+    if asked in ("", "ai_edge_litert"):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
 
-        return Interpreter  # type: ignore[no-any-return]
-    except ImportError:
-        pass
+            return Interpreter  # type: ignore[no-any-return]
+        except ImportError as error:
+            if asked:
+                raise MissingDependencyError(
+                    f"expected ai_edge_litert, as {INTERPRETER_VARIABLE} says, found none: "
+                    "pip install ai-edge-litert"
+                ) from error
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
@@ -72,6 +92,8 @@ class Tensor:
 class Runner:
     """One interpreter with one RGB image as input and one row of numbers as output.
 
+    A screening model has further outputs, which `further` reads.
+
     Not for two threads at once; one for each thread is cheap, the weights are mapped.
 
     Attributes:
@@ -79,6 +101,7 @@ class Runner:
         output: of float32, uint8, int8 or int16.
         input_resolution: side of the square input, in pixels.
         output_width: how many numbers `run` returns.
+        further_outputs: names of those besides the row, in kit.spec; none of a plain file.
     """
 
     def __init__(
@@ -117,7 +140,8 @@ class Runner:
             outputs = self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:
             raise InferenceError(_explain(error)) from error
-        if len(inputs) != 1 or len(outputs) != 1:
+        further = {output["name"]: output["index"] for output in outputs[1:]}
+        if len(inputs) != 1 or not outputs or further.keys() - {UNFAMILIARITY, ACTIVATION_MAP}:
             raise ModelFileError(
                 "expected an image classifier with one input and one output, "
                 f"got {len(inputs)} and {len(outputs)}"
@@ -142,6 +166,8 @@ class Runner:
         self.input_resolution = shape[1]
         self.output_width = int(np.prod(self.output.shape))
         self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+        self._further = further
+        self.further_outputs = tuple(further)
         self._batch = batch
         if batch > 1:
             self._interpreter.resize_tensor_input(self._input_index, [batch, *shape[1:]])
@@ -183,6 +209,10 @@ class Runner:
         if self.output.quantization is not None:
             return dequantize(values, self.output.quantization)
         return np.asarray(values, np.float32).copy()
+
+    def further(self, name: str) -> npt.NDArray[np.float32]:
+        """What the last inference gave besides the row: one of `further_outputs`, float32."""
+        return np.array(self._interpreter.get_tensor(self._further[name]), np.float32)
 
 
 def _tensor(detail: dict[str, Any]) -> Tensor:

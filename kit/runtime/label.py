@@ -45,7 +45,11 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def write_results(
-    results: Iterable[Classification | Failure], style: str, out: TextIO, err: TextIO
+    results: Iterable[Classification | Failure],
+    style: str,
+    out: TextIO,
+    err: TextIO,
+    screening: bool = False,
 ) -> bool:
     """Prints each result as it comes; returns whether every image could be labelled.
 
@@ -54,13 +58,15 @@ def write_results(
         style: one of FORMATS.
         out: results.
         err: failures, where the format has no place for them.
+        screening: whether the model tells unknown images: CSV then has columns for it.
     """
     every = True
     if style == "csv":
         import csv
 
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(("image", "rank", "index", "label", "score", "error"))
+        further = ("unknown", "unfamiliarity") if screening else ()
+        table.writerow(("image", "rank", "index", "label", "score", "error", *further))
     for result in results:
         failed = isinstance(result, Failure)
         every = every and not failed
@@ -70,20 +76,35 @@ def write_results(
             out.write(json.dumps(_as_json(result), ensure_ascii=False) + "\n")
         elif style == "csv":
             if isinstance(result, Failure):
-                table.writerow((result.image, "", "", "", "", result.error))
+                table.writerow((result.image, "", "", "", "", result.error, *("" for _ in further)))
             else:
+                told = _told(result).values()
                 table.writerows(
-                    (result.image, rank, c.index, c.label, f"{c.score:.6f}", "")
+                    (result.image, rank, c.index, c.label, f"{c.score:.6f}", "", *told)
                     for rank, c in enumerate(result.categories, 1)
                 )
         elif isinstance(result, Failure):
             err.write(f"{result.image}: {result.error}\n")
         else:
-            said = ", ".join(f"{c.label} {c.score:.3f}" for c in result.categories)
-            answer = f"{result.answer}: " if result.answer else ""
-            out.write(f"{result.image}: {answer}{said or 'nothing above the threshold'}\n")
+            out.write(f"{result.image}: {_as_text(result)}\n")
         out.flush()
     return every
+
+
+def _as_text(result: Classification) -> str:
+    said = [f"{c.label} {c.score:.3f}" for c in result.categories] or [
+        "nothing above the threshold"
+    ]
+    if result.unknown:
+        return f"unknown (nearest: {said[0]})"
+    return (f"{result.answer}: " if result.answer else "") + ", ".join(said)
+
+
+def _told(result: Classification) -> dict[str, object]:
+    """What a screening model says besides."""
+    if result.unfamiliarity is None:
+        return {}
+    return {"unknown": result.unknown, "unfamiliarity": round(result.unfamiliarity, 6)}
 
 
 def _as_json(result: Classification | Failure) -> dict[str, object]:
@@ -93,26 +114,77 @@ def _as_json(result: Classification | Failure) -> dict[str, object]:
     categories = [
         {"index": c.index, "label": c.label, "score": round(c.score, 6)} for c in result.categories
     ]
-    return {"image": result.image, **answer, "categories": categories}
+    return {"image": result.image, **answer, **_told(result), "categories": categories}
 
 
 def label_images(
-    classifier: Classifier, images: Sequence[str], style: str, out: TextIO, err: TextIO
+    classifier: Classifier,
+    images: Sequence[str],
+    style: str,
+    out: TextIO,
+    err: TextIO,
+    explain: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> bool:
-    """Labels files, folders or the paths on standard input; returns whether all went well."""
+    """Labels files, folders or the paths on standard input; returns whether all went well.
+
+    Args:
+        classifier: the model.
+        images: files, folders, or `-`.
+        style: one of FORMATS.
+        out: results.
+        err: failures, where the format has no place for them.
+        explain: where overlays go: a PNG for one file, else a folder; None: nowhere.
+        force: replace overlays that are there.
+    """
     if "-" in images:
         _allow_any_name(sys.stdin, "surrogateescape")
     _allow_any_name(out, "backslashreplace")
     paths = image_paths(images, sys.stdin)
-    if len(images) == 1 and os.path.isfile(images[0]):
-        return write_results(_one(classifier, images[0]), style, out, err)
-    return write_results(classifier.classify_files(paths), style, out, err)
+    one = len(images) == 1 and os.path.isfile(images[0])
+    results: Iterable[Classification | Failure]
+    if explain is not None:
+        results = _explained(classifier, paths, Path(explain), one, force)
+    elif one:
+        results = _one(classifier, images[0])
+    else:
+        results = classifier.classify_files(paths)
+    card = classifier.file.card
+    screening = card is not None and card.screening is not None
+    return write_results(results, style, out, err, screening)
 
 
 def _allow_any_name(stream: TextIO, errors: str) -> None:
     """File names may be bytes that are no text; one of them must not end the batch."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=errors)
+
+
+def _explained(
+    classifier: Classifier, paths: Iterable[str], output: Path, one: bool, force: bool
+) -> Iterator[Classification | Failure]:
+    """Writes an overlay of each image: as the file `output`, or into the folder `output`."""
+    from kit.errors import ImageError
+    from kit.files import check_absent, write_beside
+    from kit.runtime.explain import overlay
+
+    used: set[str] = set()
+    for path in paths:
+        # Two folders may have images of one name.
+        stem = name = Path(path).stem
+        while name in used:
+            name = f"{stem}_{len(used)}"
+        used.add(name)
+        target = check_absent(output if one else output / f"{name}.png", force)
+        try:
+            found = classifier.explain(path)
+        except ImageError as error:
+            yield Failure(path, str(error))
+            continue
+        with io.BytesIO() as picture:
+            overlay(found.pixels, found.activation_map).save(picture, "PNG")
+            write_beside(target, picture.getvalue(), force)
+        yield found.classification
 
 
 def _one(classifier: Classifier, image: str) -> Iterator[Classification | Failure]:
@@ -142,6 +214,29 @@ def run_self_test(classifier: Classifier, out: TextIO) -> bool:
     return passed
 
 
+def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
+    """Measures the model on this machine, as `kit benchmark` does; prints text or JSON."""
+    from kit.runtime.benchmark import benchmark, benchmark_text
+
+    result = benchmark(
+        options.model,
+        image=options.images[0] if options.images else None,
+        most_threads=options.num_threads,
+        write=options.write,
+        labels=read_labels(options.labels) if options.labels else None,
+        mean=options.mean,
+        std=options.std,
+        resize=options.resize,
+        say=lambda line: print(line, file=err, flush=True),
+    )
+    if options.format == "json":
+        import json
+
+        out.write(json.dumps(result.to_json(), ensure_ascii=False) + "\n")
+    else:
+        out.write(benchmark_text(result) + "\n")
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
@@ -161,7 +256,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow", action="append", default=[], metavar="LABEL", help="answer only these labels")
     add("--deny", action="append", default=[], metavar="LABEL", help="never answer these labels")
     add("--num-threads", type=int, help="cores to use (all, at most 4)")
+    add("--explain", metavar="OUT", help="where it looked: a PNG, or a folder for several images")
+    add("--force", action="store_true", help="replace what --explain finds there")
     add("--self-test", action="store_true", help="check that this device computes as the maker's")
+    add(
+        "--benchmark",
+        action="store_true",
+        help="measure speed and memory with IMAGE, or a drawn one",
+    )
+    add("--write", action="store_true", help="with it: store the best number of threads in MODEL")
     foreign = parser.add_argument_group("for models that carry no labels or normalisation")
     foreign.add_argument("--labels", metavar="FILE", help="a label a line")
     foreign.add_argument("--mean", type=_numbers, help="one number, or three with commas")
@@ -176,11 +279,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     # Intermixed: options may stand between the model and the images.
     options = parser.parse_intermixed_args(arguments)
-    if not options.images and not options.self_test:
-        parser.error("expected images to label, or --self-test")
+    if not options.images and not options.self_test and not options.benchmark:
+        parser.error("expected images to label, --self-test or --benchmark")
+    if options.write and not options.benchmark:
+        parser.error("expected --write beside --benchmark")
+    if options.benchmark and (
+        len(options.images) > 1 or options.format == "csv" or options.self_test
+    ):
+        parser.error("expected --benchmark alone, with one image at most, as text or json")
     # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
+        if options.benchmark:
+            run_benchmark(options, sys.stdout, sys.stderr)
+            return 0
         classifier = Classifier.open(
             options.model,
             num_threads=options.num_threads,
@@ -197,7 +309,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             passed = run_self_test(classifier, sys.stdout) if options.self_test else True
             if options.images:
                 passed &= label_images(
-                    classifier, options.images, options.format, sys.stdout, sys.stderr
+                    classifier,
+                    options.images,
+                    options.format,
+                    sys.stdout,
+                    sys.stderr,
+                    options.explain,
+                    options.force,
                 )
     except (KitError, ValueError) as error:
         if os.environ.get("KIT_DEBUG") == "1":

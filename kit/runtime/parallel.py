@@ -14,12 +14,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """Cores that this process may use, at most 4: more make a small network slower."""
-    try:
-        return min(4, len(os.sched_getaffinity(0)))
-    except AttributeError:  # not Linux
-        return min(4, os.cpu_count() or 1)
+    return min(4, usable_cores())
 
 
 def ordered_map(

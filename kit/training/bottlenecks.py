@@ -12,10 +12,12 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import local
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +25,12 @@ import numpy.typing as npt
 from kit.data import Dataset
 from kit.errors import ImageError, TrainingError
 from kit.files import write_beside
-from kit.preprocess import fit_pixels
+from kit.preprocess import Pixels
 from kit.reporting import Reporter, Silent
-from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import PreprocessSpec
+from kit.training.augment import DRAWING_VERSION, Augmentation, drawing_for, read_augmented
 from kit.training.backbones import BackboneChoice
 from kit.training.weights import Weights
 
@@ -136,15 +138,22 @@ class BottleneckCache:
                 commit()
 
 
-def cache_key(choice: BackboneChoice, weights: Weights, spec: PreprocessSpec) -> str:
+def cache_key(
+    choice: BackboneChoice,
+    weights: Weights,
+    spec: PreprocessSpec,
+    augmentation: Augmentation = Augmentation(),
+) -> str:
     """Names the cache of everything, besides the image, that a bottleneck depends on."""
-    facts = {
+    facts: dict[str, Any] = {
         "version": _VERSION,
         "backbone": choice.name,
         "alpha": choice.alpha,
         "weights": weights.digest,
         "preprocess": spec.to_json(),
     }
+    if augmentation != Augmentation():
+        facts["augmentation"] = {"version": DRAWING_VERSION, **asdict(augmentation)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -157,6 +166,9 @@ def extract_bottlenecks(
     *,
     cache: Path | None = None,
     num_threads: int | None = None,
+    augmentation: Augmentation = Augmentation(),
+    variant: int = 0,
+    seed: int = 0,
     reporter: Reporter | None = None,
 ) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, str]]:
     """The bottleneck of every image, from the cache where it has been computed before.
@@ -170,6 +182,9 @@ def extract_bottlenecks(
             when something is to be computed that is not in the cache.
         cache: folder of the caches; default: `cache_folder()`.
         num_threads: default: the cores, at most 4.
+        augmentation: how each photograph is changed before; as it is, unless given.
+        variant: which of its changed forms.
+        seed: of what is drawn for them.
         reporter: progress.
 
     Returns:
@@ -180,9 +195,14 @@ def extract_bottlenecks(
         TrainingError: the cache cannot be written.
     """
     reporter = reporter or Silent()
-    folder = (cache or cache_folder()) / cache_key(choice, weights, spec)
+    folder = (cache or cache_folder()) / cache_key(choice, weights, spec, augmentation)
+    suffix = "" if augmentation == Augmentation() else f"-{seed}-{variant}"
     with closing(BottleneckCache(folder, choice.feature_width, reporter)) as kept:
-        vectors = kept.read()
+        vectors = {
+            name.removesuffix(suffix): vector
+            for name, vector in kept.read().items()
+            if name.endswith(suffix)
+        }
         first_with = {image.digest: image.path for image in reversed(dataset.images)}
         missing = {path: digest for digest, path in first_with.items() if digest not in vectors}
         unreadable: dict[str, str] = {}
@@ -190,14 +210,19 @@ def extract_bottlenecks(
             reporter.say(f"{len(first_with) - len(missing)} bottlenecks are in the cache")
         if missing:
             content = _backbone_file(folder, make_backbone)
-            results = _run_backbone(content, dataset.root, missing, spec, num_threads)
+
+            def read(path: str) -> Pixels:
+                drawing = drawing_for(missing[path], seed, variant)
+                return read_augmented(dataset.root / path, spec, augmentation, drawing)
+
+            results = _run_backbone(content, read, missing, spec, num_threads)
             with kept.writing() as keep:
                 for path, result in reporter.track(results, len(missing), "bottlenecks"):
                     if isinstance(result, str):
                         unreadable[missing[path]] = result
                     else:
                         vectors[missing[path]] = result
-                        keep(missing[path], result)
+                        keep(missing[path] + suffix, result)
     reasons = {
         image.path: unreadable[image.digest]
         for image in dataset.images
@@ -223,8 +248,8 @@ def _backbone_file(folder: Path, make_backbone: Callable[[], bytes]) -> bytes:
 
 def _run_backbone(
     content: bytes,
-    root: Path,
-    paths: Mapping[str, str],
+    read: Callable[[str], Pixels],
+    paths: Iterable[str],
     spec: PreprocessSpec,
     num_threads: int | None,
 ) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
@@ -239,7 +264,7 @@ def _run_backbone(
         reasons: dict[int, str] = {}
         for index, path in enumerate(batch):
             try:
-                pixels[index] = fit_pixels(read_image(root / path, side), spec)
+                pixels[index] = read(path)
             except ImageError as error:
                 reasons[index] = str(error)
         vectors = runner.run_batch(pixels)

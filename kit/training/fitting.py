@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,13 @@ from kit.reporting import Reporter, Silent
 if TYPE_CHECKING:
     import keras
 
+    from kit.training.checkpoint import Checkpoint
+
 _LEAST_GAIN = 1e-3  # of validation cross-entropy; less is not worth another ten epochs
+
+OPTIMIZERS = ("adam", "sgd")
+"""Adam, and stochastic gradient descent with Nesterov's momentum of 0.9."""
+SCHEDULES = ("constant", "cosine")
 
 Vectors = npt.NDArray[np.float32]
 Truth = npt.NDArray[np.int64]
@@ -28,14 +35,19 @@ class FitSettings:
 
     Attributes:
         epochs: passes over the training images, at most.
-        learning_rate: of Adam.
+        learning_rate: of the optimizer, at the start.
         batch_size: images a step.
         l2: weight decay of the scores layer's kernel, on the sum of squares. A converged
             softmax layer on flowers was right 1.1 points more often with 0.01 than with 0.0001 at
             0.5/224, and 4 points at 0.25/224 (5 folds, N=2932).
         patience: epochs without a clearly better validation cross-entropy before it ends.
         class_weights: whether rare classes count more, so that all classes weigh the same.
-        seed: of the initial weights and of the order of images.
+        seed: of the initial weights, of the order of images, of what is drawn for each.
+        optimizer: key of OPTIMIZERS.
+        schedule: `constant`, or `cosine` from the learning rate down to zero over all epochs
+            (Loshchilov and Hutter 2017, without restarts).
+        label_smoothing: share of the truth that is spread over all classes (Szegedy et al. 2016).
+        dropout: share of the bottleneck's values that a training step leaves out.
     """
 
     epochs: int = 75
@@ -45,8 +57,20 @@ class FitSettings:
     patience: int = 10
     class_weights: bool = True
     seed: int = 0
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"expected {name} of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
+        for name in ("label_smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected {name} from 0 to below 1, got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
@@ -66,14 +90,23 @@ def seed_everything(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def scores_layer(classes: int, settings: FitSettings) -> keras.layers.Layer:
-    """The softmax layer on the bottleneck."""
+def scores_of(bottleneck: Any, classes: int, settings: FitSettings) -> Any:
+    """The softmax layer, named `scores`, on a bottleneck; with dropout before it while it learns.
+
+    Args:
+        bottleneck: Keras tensor `[batch, feature_width]`.
+        classes: how many labels there are.
+        settings: their l2 and dropout.
+    """
     import keras
 
+    if settings.dropout:
+        bottleneck = keras.layers.Dropout(settings.dropout, seed=settings.seed)(bottleneck)
     regularizer = keras.regularizers.L2(settings.l2) if settings.l2 else None
-    return keras.layers.Dense(
+    layer = keras.layers.Dense(
         classes, activation="softmax", kernel_regularizer=regularizer, name="scores"
     )
+    return layer(bottleneck)
 
 
 def fit(
@@ -84,85 +117,138 @@ def fit(
     classes: int,
     settings: FitSettings,
     *,
+    phase: str = "",
+    checkpoint: Checkpoint | None = None,
     logs: Path | None,
     reporter: Reporter | None,
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Fits a softmax classifier in place; the weights of the best validation epoch are kept.
 
     Args:
         model: to be compiled here.
-        train: arrays (inputs, label indices), or a keras PyDataset of such batches.
+        train: arrays (inputs, label indices), or a keras PyDataset of batches (inputs, one-hot
+            labels) that has drawn its images anew for each epoch.
         validation: likewise.
         truth: label indices of the training images, int64, for class weights.
         classes: how many labels there are.
         settings: see FitSettings.
-        logs: folder for TensorBoard's event files.
+        phase: a name for the epochs, in the history and in the lines that are told.
+        checkpoint: where to go on from, and where each epoch is kept.
+        logs: folder for TensorBoard's event files; a phase gets one of its own there.
         reporter: gets a line each epoch.
 
     Returns:
-        For each epoch train accuracy and cross-entropy, validation accuracy and cross-entropy.
+        For each epoch train accuracy and cross-entropy, validation accuracy and cross-entropy, and
+        the phase, if it has a name.
 
     Raises:
-        TrainingError: the cross-entropy is no number any more.
+        TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
     """
     import keras
 
     shown = reporter or Silent()
+    steps = settings.epochs * math.ceil(len(truth) / settings.batch_size)
     model.compile(
-        optimizer=keras.optimizers.Adam(float(settings.learning_rate)),
-        loss="sparse_categorical_crossentropy",
+        optimizer=_optimizer(settings, steps),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[
-            "accuracy",
-            keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy"),
+            keras.metrics.CategoricalAccuracy(name="accuracy"),
+            keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
         ],
     )
-    history: list[dict[str, float]] = []
+    history: list[dict[str, Any]] = []
+    best: list[Any] = []
+    if checkpoint is not None and checkpoint.history:
+        history += checkpoint.history
+        best += checkpoint.restore(model)
+        shown.say(f"goes on after epoch {len(history)}")
 
-    class Lines(keras.callbacks.Callback):  # type: ignore[misc]
+    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             values = logs or {}
-            record = {
-                "accuracy": float(values["accuracy"]),
-                "cross_entropy": float(values["cross_entropy"]),
-                "validation_accuracy": float(values["val_accuracy"]),
-                "validation_cross_entropy": float(values["val_cross_entropy"]),
-            }
+            record: dict[str, Any] = {"phase": phase} if phase else {}
+            for name, value in _RECORD.items():
+                record[name] = float(values[value])
             history.append(record)
             shown.say(
-                f"epoch {epoch + 1:3d}: train accuracy {record['accuracy']:.4f}, "
+                f"{phase or 'epoch'} {epoch + 1:3d}: "
+                f"train accuracy {record['accuracy']:.4f}, "
                 f"cross-entropy {record['cross_entropy']:.4f}, "
                 f"validation accuracy {record['validation_accuracy']:.4f}, "
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
             )
+            if not np.isfinite(record["cross_entropy"]):
+                self.model.stop_training = True
+                return
+            if best_epoch(history) == epoch:
+                best[:] = self.model.get_weights()
+            if checkpoint is not None:
+                checkpoint.save(self.model, best, history)
+            self.model.stop_training = _finished(history, settings)
 
-    stopping = keras.callbacks.EarlyStopping(
-        "val_cross_entropy",
-        min_delta=_LEAST_GAIN,
-        patience=settings.patience,
-        mode="min",
-        restore_best_weights=True,
-    )
-    callbacks: list[Any] = [Lines(), stopping, keras.callbacks.TerminateOnNaN()]
+    callbacks: list[Any] = [Epochs(), keras.callbacks.TerminateOnNaN()]
     if logs is not None:
-        callbacks.append(keras.callbacks.TensorBoard(str(logs), write_graph=False))
-    inputs, targets = train if isinstance(train, tuple) else (train, None)
-    model.fit(
-        inputs,
-        targets,
-        validation_data=validation,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size if targets is not None else None,
-        class_weight=_class_weights(truth, classes) if settings.class_weights else None,
-        callbacks=callbacks,
-        verbose=0,
-    )
+        callbacks.append(keras.callbacks.TensorBoard(str(logs / phase), write_graph=False))
+    arrays = isinstance(train, tuple)
+    if not _finished(history, settings):
+        model.fit(
+            *(_one_hot(train, classes) if arrays else (train,)),
+            validation_data=_one_hot(validation, classes) if arrays else validation,
+            initial_epoch=len(history),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size if arrays else None,
+            shuffle=arrays,  # from Python's own generator, whose state no checkpoint has
+            class_weight=_class_weights(truth, classes) if settings.class_weights else None,
+            callbacks=callbacks,
+            verbose=0,
+        )
     if not history or not np.isfinite(history[-1]["cross_entropy"]):
         raise TrainingError(
             "expected training to converge, the cross-entropy is no number: "
             f"use a lower --learning-rate than {settings.learning_rate}"
         )
-    shown.say(f"kept the weights of epoch {stopping.best_epoch + 1}")
+    model.set_weights(best)
+    shown.say(f"kept the weights of epoch {best_epoch(history) + 1}")
     return history
+
+
+_RECORD = {
+    "accuracy": "accuracy",
+    "cross_entropy": "cross_entropy",
+    "validation_accuracy": "val_accuracy",
+    "validation_cross_entropy": "val_cross_entropy",
+}
+"""What is kept of an epoch, and Keras' name for it."""
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+    """Index of the epoch whose weights are kept: the last that was clearly better than before."""
+    best, least = 0, math.inf
+    for epoch, record in enumerate(history):
+        if record["validation_cross_entropy"] < least - _LEAST_GAIN:
+            best, least = epoch, record["validation_cross_entropy"]
+    return best
+
+
+def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings) -> bool:
+    """Whether all epochs are done, or `patience` of them brought nothing."""
+    since_best = len(history) - 1 - best_epoch(history)
+    return len(history) >= settings.epochs or since_best >= settings.patience
+
+
+def _optimizer(settings: FitSettings, steps: int) -> keras.optimizers.Optimizer:
+    import keras
+
+    rate: Any = float(settings.learning_rate)
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    return keras.optimizers.Adam(rate)
+
+
+def _one_hot(examples: tuple[Any, Truth], classes: int) -> tuple[Any, Vectors]:
+    return examples[0], np.eye(classes, dtype=np.float32)[examples[1]]
 
 
 def _class_weights(truth: Truth, classes: int) -> dict[int, float]:

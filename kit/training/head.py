@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.reporting import Reporter
-from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_layer, seed_everything
+from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_of, seed_everything
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +43,8 @@ def train_head(
 
     seed_everything(settings.seed)
     width = train[0].shape[1]
-    head = keras.Sequential([keras.Input((width,)), scores_layer(classes, settings)], name="head")
+    bottleneck = keras.Input((width,))
+    head = keras.Model(bottleneck, scores_of(bottleneck, classes, settings), name="head")
     history = fit(
         head, train, validation, train[1], classes, settings, logs=logs, reporter=reporter
     )

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from converters.packaging import add_metadata, append_files
+from converters.packaging import add_metadata
+from kit.model_file import append_files
 from kit.runtime import Classifier
 from kit.runtime.self_test import make_golden
 from kit.spec import ModelCard, PreprocessSpec

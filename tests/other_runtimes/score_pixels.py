@@ -26,7 +26,7 @@ def open_model(runtime, model):
 
 def score(interpreter, pixels, normalised):
     (image,) = interpreter.get_input_details()
-    (scores,) = interpreter.get_output_details()
+    scores = interpreter.get_output_details()[0]  # further ones tell other things
     for tensor in pixels if image["dtype"] == np.uint8 else normalised:
         interpreter.set_tensor(image["index"], tensor[None])
         interpreter.invoke()

@@ -1,0 +1,292 @@
+"""From labelled photographs and a backbone to a fitted classifier: head, fine-tuning, temperature.
+
+With pretrained weights the head is fitted on bottlenecks, then the backbone's last layers are
+fine-tuned, if that was asked for. From random values every layer learns from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.tflite import convert_model
+from kit.data import Dataset, LabelledImage
+from kit.defaults import DEFAULT_VARIANTS
+from kit.evaluation.calibration import fit_temperature, logits_of, scaled_head
+from kit.evaluation.metrics import Scores
+from kit.preprocess import to_input
+from kit.reporting import Reporter
+from kit.spec import PreprocessSpec
+from kit.training.augment import AUGMENTATIONS, Augmentation
+from kit.training.backbones import BackboneChoice, taking_pixels
+from kit.training.bottlenecks import extract_bottlenecks
+from kit.training.checkpoint import Checkpoint
+from kit.training.fine_tune import (
+    ALL,
+    MOST,
+    NONE,
+    FineTuneSettings,
+    Photographs,
+    fine_tune,
+    no_longer_readable,
+)
+from kit.training.fitting import FitSettings, Truth, Vectors
+from kit.training.head import train_head
+from kit.training.weights import Weights
+
+if TYPE_CHECKING:
+    import keras
+
+_PREDICTED = 64  # images a batch
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How a classifier is fitted.
+
+    Attributes:
+        fitting: how the head (with random weights: the whole network) is trained.
+        fine_tune: how the backbone's last layers are trained after it.
+        augment: key of kit.training.augment.AUGMENTATIONS.
+        variants: changed forms of each photograph whose bottlenecks the head sees besides the
+            photograph itself. Fine-tuning changes photographs anew every epoch.
+    """
+
+    fitting: FitSettings = field(default_factory=FitSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    augment: str = "none"
+    variants: int = DEFAULT_VARIANTS
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTATIONS:
+            raise ValueError(
+                f"expected an augmentation of {', '.join(AUGMENTATIONS)}, got {self.augment!r}"
+            )
+        if self.variants < 0:
+            raise ValueError(f"expected variants of at least 0, got {self.variants}")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return AUGMENTATIONS[self.augment]
+
+
+RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
+    {
+        "quick": LearnSettings(),
+        "best": LearnSettings(
+            fitting=FitSettings(label_smoothing=0.1),
+            fine_tune=FineTuneSettings(
+                layers=MOST,
+                fitting=FitSettings(
+                    epochs=30,
+                    learning_rate=0.03,
+                    batch_size=32,
+                    patience=30,
+                    optimizer="sgd",
+                    schedule="cosine",
+                    label_smoothing=0.1,
+                ),
+            ),
+            augment="photo",
+        ),
+    }
+)
+"""By the name that `--recipe` takes: the head alone, or all that makes it better."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a classifier is made from.
+
+    Attributes:
+        backbone: from input to bottleneck.
+        choice: which one it is.
+        weights: what it was loaded with.
+        spec: how photographs become its input.
+        cache: where bottlenecks are kept; None: the default.
+    """
+
+    backbone: keras.Model
+    choice: BackboneChoice
+    weights: Weights
+    spec: PreprocessSpec
+    cache: Path | None = None
+
+    def to_tflite(self, model: keras.Model) -> bytes:
+        """A float32 file that takes uint8 pixels, of a model that takes the backbone's input."""
+        return convert_model(taking_pixels(model, self.spec), "float32", self.spec)
+
+    def bottlenecks(
+        self,
+        dataset: Dataset,
+        reporter: Reporter,
+        augmentation: Augmentation = Augmentation(),
+        variant: int = 0,
+        seed: int = 0,
+    ) -> tuple[dict[str, Vectors], dict[str, str]]:
+        """As kit.training.bottlenecks.extract_bottlenecks."""
+        return extract_bottlenecks(
+            dataset,
+            self.choice,
+            self.weights,
+            self.spec,
+            lambda: self.to_tflite(self.backbone),
+            cache=self.cache,
+            augmentation=augmentation,
+            variant=variant,
+            seed=seed,
+            reporter=reporter,
+        )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fitted classifier.
+
+    Attributes:
+        model: from input to scores, the temperature folded into its last layer.
+        temperature: found on the validation part.
+        history: the epochs' figures, head first (see kit.training.fitting.fit).
+    """
+
+    model: keras.Model
+    temperature: float
+    history: list[dict[str, Any]]
+
+
+def learn(
+    source: Source,
+    dataset: Dataset,
+    parts: Mapping[str, Sequence[str]],
+    vectors: Mapping[str, Vectors],
+    settings: LearnSettings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    logs: Path | None = None,
+    reporter: Reporter,
+) -> Learned:
+    """Fits a classifier on the train part; the validation part chooses epoch and temperature.
+
+    Args:
+        source: the backbone; fine-tuning changes its weights.
+        dataset: the photographs.
+        parts: paths of `train` and `validation`.
+        vectors: bottlenecks by digest; needed for pretrained weights alone.
+        settings: see LearnSettings.
+        checkpoint: of fine-tuning; see kit.training.checkpoint.
+        logs: folder for TensorBoard's event files.
+        reporter: progress.
+
+    Raises:
+        DataError: a photograph cannot be read any more.
+        TrainingError: it does not converge, or the checkpoint does not fit.
+    """
+    images = {part: _images(dataset, parts[part]) for part in ("train", "validation")}
+    truth = {part: np.array([i.label for i in images[part]], np.int64) for part in images}
+    classes, fitting = len(dataset.labels), settings.fitting
+    tuning = settings.fine_tune
+    history: list[dict[str, Any]] = []
+    head: keras.Model | None = None
+    if source.weights.path is None:
+        tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting)
+    else:
+        head, history = train_head(
+            _augmented(source, dataset, images["train"], vectors, settings, reporter),
+            (_stacked(images["validation"], vectors), truth["validation"]),
+            classes,
+            fitting,
+            logs=logs,
+            reporter=reporter,
+        )
+    if tuning.layers == NONE and head is not None:
+        scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
+        model = _joined(source.backbone, head)
+    else:
+        photographs = {
+            "train": _photographs(source, dataset, images["train"], settings),
+            "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
+        }
+        model, tuned = fine_tune(
+            source.backbone,
+            head,
+            photographs["train"],
+            photographs["validation"],
+            classes,
+            tuning,
+            source.to_tflite,
+            checkpoint=checkpoint,
+            logs=logs,
+            reporter=reporter,
+        )
+        history = [*history, *tuned]
+        scores = _scores(model, photographs["validation"])
+    temperature = fit_temperature(logits_of(scores), truth["validation"])
+    reporter.say(f"temperature {temperature:.3f}, from {len(scores)} images")
+    return Learned(scaled_head(model, temperature), temperature, history)
+
+
+def _images(dataset: Dataset, paths: Sequence[str]) -> list[LabelledImage]:
+    images = {image.path: image for image in dataset.images}
+    return [images[path] for path in paths]
+
+
+def _photographs(
+    source: Source, dataset: Dataset, images: Sequence[LabelledImage], settings: LearnSettings
+) -> Photographs:
+    return Photographs(
+        dataset.root, images, source.spec, settings.augmentation, settings.fitting.seed
+    )
+
+
+def _stacked(images: Sequence[LabelledImage], vectors: Mapping[str, Vectors]) -> Vectors:
+    return np.stack([vectors[image.digest] for image in images])
+
+
+def _augmented(
+    source: Source,
+    dataset: Dataset,
+    images: Sequence[LabelledImage],
+    vectors: Mapping[str, Vectors],
+    settings: LearnSettings,
+    reporter: Reporter,
+) -> tuple[Vectors, Truth]:
+    """Bottlenecks of the photographs and of their changed forms."""
+    stacks = [_stacked(images, vectors)]
+    changed = settings.variants if settings.augmentation != Augmentation() else 0
+    for variant in range(changed):
+        reporter.say(f"changed photographs, {variant + 1} of {changed}")
+        found, unreadable = source.bottlenecks(
+            replace(dataset, images=tuple(images)),
+            reporter,
+            settings.augmentation,
+            variant,
+            settings.fitting.seed,
+        )
+        for path, reason in unreadable.items():
+            raise no_longer_readable(dataset.root / path, reason)
+        stacks.append(_stacked(images, found))
+    labels = np.array([image.label for image in images], np.int64)
+    return np.concatenate(stacks), np.tile(labels, len(stacks))
+
+
+def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Backbone and head as one flat model."""
+    import keras
+
+    scores = head.get_layer("scores")(backbone.output)
+    return keras.Model(backbone.input, scores, name="classifier")
+
+
+def _scores(model: keras.Model, photographs: Photographs) -> Scores:
+    """What the model answers to photographs, unchanged."""
+    found = []
+    for start in range(0, len(photographs.images), _PREDICTED):
+        indices = range(start, min(start + _PREDICTED, len(photographs.images)))
+        inputs = [to_input(photographs.read(index, 0), photographs.spec) for index in indices]
+        found.append(np.asarray(model.predict_on_batch(np.stack(inputs)), np.float32))
+    return np.concatenate(found)

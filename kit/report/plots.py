@@ -1,0 +1,182 @@
+"""The drawings: training curves, ROC, precision and recall, reliability.
+
+No text of others stands in them (labels are in the page's own keys beside), and no colour but those
+of kit.report.svg.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kit.evaluation.calibration import ReliabilityBin
+from kit.evaluation.metrics import Accuracy
+from kit.evaluation.ranking import Ranking
+from kit.report.svg import INK, LINE, REST, SERIES, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# As wide as a phone: on a wider screen the letters grow with the drawing.
+_WIDTH, _HEIGHT = 4.2, 3.2  # inches
+_GUIDE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (3, 3)), "alpha": 0.7}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One label's line in a drawing.
+
+    Attributes:
+        ranking: with the points.
+        colour: number of the page's colour, from 1; None: drawn in grey, and not in the key.
+    """
+
+    ranking: Ranking
+    colour: int | None
+
+    @property
+    def line(self) -> dict[str, Any]:
+        if self.colour is None:
+            return {"color": REST, "linewidth": 0.8, "zorder": 1.5}
+        return {"color": SERIES[self.colour - 1], "linewidth": 1.6}
+
+
+def choose_curves(rankings: Sequence[Ranking], positive: str | None) -> tuple[Curve, ...]:
+    """Which labels are drawn: of two the positive one, of a few all; of many the worst in colour.
+
+    The two curves of two labels say the same.
+    """
+    drawn = [ranking for ranking in rankings if ranking.roc is not None]
+    if len(rankings) == 2:
+        drawn = [ranking for ranking in drawn if ranking.label == positive] or drawn[-1:]
+    worst = sorted(drawn, key=lambda ranking: ranking.auc.value or 0.0)[: len(SERIES)]
+    coloured = [ranking for ranking in drawn if ranking in worst]
+    return tuple(
+        Curve(ranking, coloured.index(ranking) + 1 if ranking in coloured else None)
+        for ranking in drawn
+    )
+
+
+def training_curves(history: Sequence[Mapping[str, Any]]) -> str:
+    """Cross-entropy and accuracy by epoch, of train and validation; phases one after another."""
+    figure = _figure(_HEIGHT * 1.35)
+    axes = figure.subplots(2, sharex=True)
+    epochs = range(1, len(history) + 1)
+    for axis, key, name in zip(
+        axes, ("cross_entropy", "accuracy"), ("cross-entropy", "accuracy"), strict=True
+    ):
+        for index, prefix in enumerate(("", "validation_")):
+            values = [record[f"{prefix}{key}"] for record in history]
+            axis.plot(
+                epochs,
+                values,
+                color=SERIES[index],
+                linestyle=("--", "-")[index],
+                marker="o" if len(history) == 1 else "",
+            )
+        for end in phase_ends(history)[:-1]:
+            axis.axvline(end + 0.5, **_GUIDE)
+        _dress(axis, "", name)
+    axes[1].set_xlabel("epoch")
+    axes[1].xaxis.get_major_locator().set_params(integer=True)
+    title = f"Cross-entropy and accuracy of train and validation images over {len(history)} epochs"
+    return to_svg(figure, "curves", title)
+
+
+def phase_ends(history: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """The last epoch of each phase, from 1."""
+    lengths = [
+        len(list(records)) for _, records in itertools.groupby(history, lambda r: r.get("phase"))
+    ]
+    return tuple(itertools.accumulate(lengths))
+
+
+def roc(curves: Sequence[Curve], points: Sequence[tuple[float, float]]) -> str:
+    """ROC curves.
+
+    Args:
+        curves: see choose_curves.
+        points: of the operating point, false positive rate and sensitivity, 0 to 1.
+    """
+    figure = _figure()
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], **_GUIDE)
+    for curve in curves:
+        assert curve.ranking.roc is not None  # choose_curves leaves others out
+        shape = curve.ranking.roc
+        axis.plot(shape.false_positive_rate, shape.sensitivity, **curve.line)
+    for rate, sensitivity in points:
+        axis.plot(
+            [rate], [sensitivity], "o", color=INK, markersize=7, fillstyle="none", clip_on=False
+        )
+    _unit_square(axis, "1 - specificity", "sensitivity")
+    return to_svg(figure, "roc", _described("ROC curves", curves))
+
+
+def precision_recall(curves: Sequence[Curve]) -> str:
+    """Precision-recall curves of the same labels."""
+    figure = _figure()
+    axis = figure.subplots()
+    for curve in curves:
+        assert curve.ranking.precision_recall is not None  # it has a ROC curve
+        shape = curve.ranking.precision_recall
+        axis.plot(shape.recall, shape.precision, drawstyle="steps-pre", **curve.line)
+    _unit_square(axis, "recall", "precision")
+    return to_svg(figure, "precision-recall", _described("Precision-recall curves", curves))
+
+
+def reliability(bins: Iterable[ReliabilityBin]) -> str:
+    """Claimed against found probability with 95 % intervals, and how many images each point has."""
+    figure = _figure(_HEIGHT * 1.25)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], **_GUIDE)
+    filled = [one for one in bins if one.n]
+    for one in filled:
+        assert one.hit_rate is not None and one.mean_score is not None  # it has images
+        share = Accuracy.of(round(one.hit_rate * one.n), one.n)
+        upper.plot([one.mean_score] * 2, [share.low, share.high], color=SERIES[0], linewidth=1)
+        upper.plot([one.mean_score], [one.hit_rate], "o", color=SERIES[0], markersize=5)
+        lower.bar(one.low, one.n, one.high - one.low, align="edge", color=SERIES[0], edgecolor=LINE)
+    _dress(upper, "", "share that is right")
+    _dress(lower, "score of the answer", "images")
+    upper.set_xlim(0, 1)
+    upper.set_ylim(-0.02, 1.02)
+    images = sum(one.n for one in filled)
+    title = f"Share of right answers against the score they had, in {len(filled)} bins, N={images}"
+    return to_svg(figure, "reliability", title)
+
+
+def _figure(height: float = _HEIGHT) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), layout="constrained")
+
+
+def _dress(axis: Axes, x: str, y: str) -> None:
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.grid(color=LINE, linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        axis.spines[side].set_color(LINE)
+
+
+def _unit_square(axis: Axes, x: str, y: str) -> None:
+    _dress(axis, x, y)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_ylim(-0.02, 1.02)
+
+
+def _described(what: str, curves: Sequence[Curve]) -> str:
+    areas = [
+        f"{curve.ranking.label} {curve.ranking.auc.value:.3f}"
+        for curve in curves
+        if curve.colour is not None
+    ]
+    return f"{what} of {len(curves)} labels; areas under the ROC curve: {', '.join(areas)}"

@@ -1,0 +1,194 @@
+"""Random changes of photographs, so that training sees each of them in many ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.preprocess import Pixels, fit_pixels
+from kit.runtime.images import read_image
+from kit.spec import PreprocessSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MARGIN = 1.25  # photographs are read larger by this factor, so that crops of them stay sharp
+
+_ASPECT = 4 / 3  # a crop is at most that much wider or higher than the photograph's own shape
+
+_BEYOND = (math.sqrt(2) - 1) / 2  # of its side: how far a turned square reaches beyond it
+
+DRAWING_VERSION = 2
+"""Of what `augment` makes of a photograph; caches of another one are not read."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a photograph may be changed; each change is drawn evenly between its bounds.
+
+    Attributes:
+        mirror: whether half of the photographs are turned left to right.
+        flip: whether half of them are turned upside down.
+        smallest_crop: share of the area that is kept, 0 to 1; 1 crops nothing. A crop is scaled
+            to the whole input (Szegedy et al. 2015, "Going deeper with convolutions").
+        rotation: in degrees, to either side.
+        brightness: factor 1 - brightness to 1 + brightness on the pixels.
+        contrast: likewise, on their distance to the photograph's mean.
+        saturation: likewise, on their distance to grey.
+        noise: standard deviation of what is added to each pixel, in grey levels of 255; the same
+            to its three channels, so that grey stays grey.
+    """
+
+    mirror: bool = False
+    flip: bool = False
+    smallest_crop: float = 1.0
+    rotation: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest_crop <= 1:
+            raise ValueError(
+                f"expected a smallest_crop above 0 and up to 1, got {self.smallest_crop}"
+            )
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected {name} from 0 to below 1, got {getattr(self, name)}")
+        if not (self.rotation >= 0 and self.noise >= 0):
+            raise ValueError(
+                f"expected rotation and noise of at least 0, got {self.rotation} and {self.noise}"
+            )
+
+
+AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
+    {
+        "none": Augmentation(),
+        "photo": Augmentation(
+            mirror=True, smallest_crop=0.35, brightness=0.2, contrast=0.2, saturation=0.2
+        ),
+        # The heart is on the left and the diaphragm below: a mirrored chest is another finding.
+        # Film has no colour; exposure and the patient's position do differ.
+        "xray": Augmentation(
+            smallest_crop=0.8, rotation=7.0, brightness=0.1, contrast=0.2, noise=4.0
+        ),
+        # What hangs or lies in any direction: leaves, cells, parts seen from above.
+        "any-direction": Augmentation(
+            mirror=True,
+            flip=True,
+            smallest_crop=0.35,
+            rotation=180.0,
+            brightness=0.2,
+            contrast=0.2,
+            saturation=0.2,
+        ),
+    }
+)
+"""By the name that `--augment` takes."""
+
+
+def drawing_for(digest: str, seed: int, variant: int) -> np.random.Generator:
+    """What decides how a photograph is changed: by its content's SHA-256, in hexadecimal, not by
+    its place in the data set or the order of work."""
+    return np.random.default_rng((seed, variant, int(digest[:16], 16)))
+
+
+def read_augmented(
+    path: Path, spec: PreprocessSpec, augmentation: Augmentation, random: np.random.Generator
+) -> Pixels:
+    """A photograph as `spec` has it, changed; untouched, to the bit, where nothing is to be done.
+
+    Returns:
+        uint8 `[side, side, 3]`.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if augmentation == Augmentation():
+        return fit_pixels(read_image(path, spec.input_resolution), spec)
+    larger = replace(spec, input_resolution=round(spec.input_resolution * _MARGIN))
+    pixels = fit_pixels(read_image(path, larger.input_resolution), larger)
+    return augment(pixels, augmentation, spec.input_resolution, random)
+
+
+def augment(
+    pixels: Pixels, augmentation: Augmentation, side: int, random: np.random.Generator
+) -> Pixels:
+    """One photograph, changed.
+
+    Mirroring, flipping, cropping, scaling and rotation are one affine transform: the photograph is
+    sampled once, and not blurred by each step as by a row of Keras' layers. Pillow does it, on
+    any number of threads (benchmarks/augmentation.py compares the two).
+
+    Args:
+        pixels: uint8 `[larger, larger, 3]`, RGB.
+        augmentation: what may be done.
+        side: of the result, in pixels.
+        random: decides; the same state gives the same result.
+
+    Returns:
+        uint8 `[side, side, 3]`.
+    """
+    from PIL import Image
+
+    transform, border = _transform(augmentation, len(pixels), side, random), 0
+    if augmentation.rotation:
+        # What a turned square shows beyond the photograph is the photograph mirrored.
+        border = math.ceil(_BEYOND * len(pixels)) + 1
+        pixels = np.pad(pixels, ((border, border), (border, border), (0, 0)), "reflect")
+    a, b, x, c, d, y = transform
+    image = Image.fromarray(pixels).transform(
+        (side, side),
+        Image.Transform.AFFINE,
+        (a, b, x + border, c, d, y + border),
+        Image.Resampling.BILINEAR,
+    )
+    return _recoloured(image, augmentation, random)
+
+
+def _transform(
+    augmentation: Augmentation, larger: int, side: int, random: np.random.Generator
+) -> tuple[float, ...]:
+    """From positions in the result to positions in the photograph, both from 0 to the side:
+    `x' = a x + b y + c`, `y' = d x + e y + f`, in this order."""
+    area = random.uniform(augmentation.smallest_crop, 1)
+    bound = np.log(min(_ASPECT, 1 / area))  # a wider crop would not fit into the photograph
+    aspect = np.exp(random.uniform(-bound, bound))
+    width, height = min(np.sqrt(area * aspect), 1), min(np.sqrt(area / aspect), 1)
+    middle_x = width / 2 + random.uniform(0, 1 - width)
+    middle_y = height / 2 + random.uniform(0, 1 - height)
+    angle = np.deg2rad(random.uniform(-augmentation.rotation, augmentation.rotation))
+    across = -1 if augmentation.mirror and random.random() < 0.5 else 1
+    down = -1 if augmentation.flip and random.random() < 0.5 else 1
+    # Mirrored and turned about the middle of the result, then scaled to the crop.
+    scale_x, scale_y = width * larger / side, height * larger / side
+    a, b = scale_x * np.cos(angle) * across, -scale_x * np.sin(angle) * down
+    d, e = scale_y * np.sin(angle) * across, scale_y * np.cos(angle) * down
+    x = middle_x * larger - (a + b) * side / 2
+    y = middle_y * larger - (d + e) * side / 2
+    return (a, b, x, d, e, y)
+
+
+def _recoloured(image: Image.Image, change: Augmentation, random: np.random.Generator) -> Pixels:
+    from PIL import ImageEnhance
+
+    for enhance, bound in (
+        (ImageEnhance.Contrast, change.contrast),
+        (ImageEnhance.Color, change.saturation),
+        (ImageEnhance.Brightness, change.brightness),
+    ):
+        if bound:
+            image = enhance(image).enhance(random.uniform(1 - bound, 1 + bound))
+    pixels = np.asarray(image)
+    if not change.noise:
+        return pixels
+    noise = change.noise * random.standard_normal((*pixels.shape[:2], 1), np.float32)
+    noisy: Pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+    return noisy

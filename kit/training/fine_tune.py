@@ -1,0 +1,360 @@
+"""Training the backbone's own layers: the last few, or all of them, on augmented photographs.
+
+The layers before the first that learns never change. They run as a float32 .tflite in the
+runtime's own interpreter, several times faster than in Keras, and what they make of an unchanged
+photograph is kept: an epoch costs the layers that learn.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.data import LabelledImage
+from kit.errors import DataError, ImageError
+from kit.preprocess import Pixels, to_input
+from kit.reporting import Reporter, Silent
+from kit.runtime.interpreter import Runner
+from kit.runtime.parallel import default_threads, ordered_map
+from kit.spec import PreprocessSpec
+from kit.training.augment import Augmentation, drawing_for, read_augmented
+from kit.training.checkpoint import Checkpoint
+from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_of, seed_everything
+
+if TYPE_CHECKING:
+    import keras
+
+ALL = "all"
+MOST = "most"
+NONE = "none"
+
+_MOMENTUM = 0.9
+"""Of batch normalisation's moving statistics. Keras' 0.99 and 0.999 are for thousands of steps an
+epoch; here an epoch may have ten, and validation would see statistics of the old network for
+long."""
+_ROOM = 4 << 30  # bytes of activations that are kept on disk; the others are computed every time
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How the backbone's layers are trained, after the head.
+
+    Attributes:
+        layers: how many of the last convolutions learn; `all`; `most`: those that work on maps
+            of a quarter of the input's side or less, since the few before cost more than half of
+            an epoch; or `none`.
+        learn_statistics: whether batch normalisation takes each batch's statistics while it
+            learns, and follows them; otherwise it keeps the pretrained ones, and its scale and
+            offset learn like other weights.
+        fitting: epochs, rates and the like.
+    """
+
+    layers: int | str = NONE
+    learn_statistics: bool = True
+    fitting: FitSettings = field(
+        default_factory=lambda: FitSettings(
+            epochs=12, learning_rate=0.01, batch_size=32, optimizer="sgd", schedule="cosine"
+        )
+    )
+
+    def __post_init__(self) -> None:
+        named = self.layers in (ALL, MOST, NONE)
+        if not (named or (isinstance(self.layers, int) and self.layers > 0)):
+            raise ValueError(
+                f"expected {ALL}, {MOST}, {NONE} or a number of layers above 0, got {self.layers!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Labelled photographs that a part of the training reads.
+
+    Attributes:
+        root: their folder.
+        images: read as often as they are needed.
+        spec: how they become pixels.
+        augmentation: how they are changed, anew every epoch.
+        seed: of what is drawn.
+    """
+
+    root: Path
+    images: Sequence[LabelledImage]
+    spec: PreprocessSpec
+    augmentation: Augmentation
+    seed: int
+
+    @property
+    def truth(self) -> Truth:
+        return np.array([image.label for image in self.images], np.int64)
+
+    def read(self, index: int, epoch: int) -> Pixels:
+        """uint8 `[side, side, 3]`; the same arguments give the same pixels.
+
+        Raises DataError where the photograph cannot be read.
+        """
+        image = self.images[index]
+        drawing = drawing_for(image.digest, self.seed, epoch)
+        try:
+            return read_augmented(self.root / image.path, self.spec, self.augmentation, drawing)
+        except ImageError as error:
+            raise no_longer_readable(self.root / image.path, str(error)) from error
+
+
+def no_longer_readable(path: Path, reason: str) -> DataError:
+    """Of a photograph that was read when the data set was."""
+    return DataError(f"{path}: {reason}: it could be read before; run again to leave it out")
+
+
+def fine_tune(
+    backbone: keras.Model,
+    head: keras.Model | None,
+    train: Photographs,
+    validation: Photographs,
+    classes: int,
+    settings: FineTuneSettings,
+    to_tflite: Callable[[keras.Model], bytes],
+    *,
+    checkpoint: Checkpoint | None = None,
+    logs: Path | None = None,
+    reporter: Reporter | None = None,
+) -> tuple[keras.Model, list[dict[str, Any]]]:
+    """Trains the last layers of a backbone, and the softmax layer on it.
+
+    Args:
+        backbone: from input to bottleneck; its weights change.
+        head: from bottleneck to scores, trained before; None: the softmax layer starts anew.
+        train: labelled photographs.
+        validation: likewise; not augmented.
+        classes: how many labels there are.
+        settings: how many layers, and how.
+        to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes the
+            backbone's input.
+        checkpoint: see kit.training.checkpoint.
+        logs: folder for TensorBoard's event files.
+        reporter: gets a line each epoch.
+
+    Returns:
+        A model from input to scores, and the epochs' figures (see kit.training.fitting.fit).
+
+    Raises:
+        DataError: a photograph cannot be read any more.
+        TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
+        ValueError: there are fewer layers than are to learn.
+    """
+    import keras
+    import tensorflow
+
+    reporter = reporter or Silent()
+    fitting = settings.fitting
+    seed_everything(fitting.seed)
+    count = _count(backbone, settings.layers)
+    cut = _cut(backbone, count)
+    rest = keras.Model(cut, backbone.output)
+    _set_trainable(rest, count)
+    # Called within a model of its own, batch normalisation can keep its statistics and learn.
+    inputs = keras.Input(cut.shape[1:])
+    bottleneck = rest(inputs, training=None if settings.learn_statistics else False)
+    scores = scores_of(bottleneck, classes, fitting)
+    model = keras.Model(inputs, scores)
+    if head is not None:
+        model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
+    reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers")
+    with _frozen_part(backbone, cut, train.spec, to_tflite) as activations_of:
+        learnt, checked = activations_of("train", train), activations_of("validation", validation)
+        try:
+            history = fit(
+                model,
+                _batches(train, learnt, classes, fitting, checkpoint, shuffled=True),
+                _batches(validation, checked, classes, fitting, shuffled=False),
+                train.truth,
+                classes,
+                fitting,
+                phase="fine-tuning" if head is not None else "",
+                checkpoint=checkpoint,
+                logs=logs,
+                reporter=reporter,
+            )
+        except tensorflow.errors.OpError as error:
+            raise learnt.failure or checked.failure or error from None
+    flat = model.get_layer("scores")(backbone.output)
+    return keras.Model(backbone.input, flat, name="classifier"), history
+
+
+def _weighted(model: keras.Model) -> list[Any]:
+    """Convolutions and dense layers, from input to output; batch normalisation goes with them."""
+    return [layer for layer in model.layers if hasattr(layer, "kernel")]
+
+
+def _count(backbone: keras.Model, layers: int | str) -> int:
+    """How many of the last layers learn."""
+    weighted = _weighted(backbone)
+    if layers == ALL:
+        return len(weighted)
+    if layers == MOST:
+        side = backbone.input.shape[1] / 4
+        return sum(1 for layer in weighted if layer.input.shape[1] <= side)
+    assert isinstance(layers, int)  # `none` is not fine-tuned
+    if layers > len(weighted):
+        raise ValueError(
+            f"expected at most {len(weighted)} layers, which {backbone.name} has, got {layers}: "
+            f"give a lower --fine-tune, or {ALL}"
+        )
+    return layers
+
+
+def _cut(backbone: keras.Model, layers: int) -> Any:
+    """The Keras tensor before the last `layers` layers, which everything passes through."""
+    weighted = _weighted(backbone)
+    order = {layer.name: position for position, layer in enumerate(backbone.layers)}
+    first = order[weighted[-layers].name]
+    reach = [
+        max((order.get(node.operation.name, 0) for node in layer._outbound_nodes), default=0)
+        for layer in backbone.layers
+    ]
+    for position in range(first - 1, 0, -1):
+        # A shortcut from before must not pass it by.
+        if all(end <= position for end in reach[:position]):
+            return backbone.layers[position].output
+    return backbone.input
+
+
+def _set_trainable(rest: keras.Model, layers: int) -> None:
+    import keras
+
+    first = _weighted(rest)[-layers]
+    learns = False
+    for layer in rest.layers:
+        learns = learns or layer is first
+        layer.trainable = learns
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
+
+
+class _Activations:
+    """What the layers that do not learn make of photographs; kept on disk as far as there is room.
+
+    Args:
+        photographs: the source.
+        shape: of what is made of one photograph.
+        run: from pixels, uint8 `[side, side, 3]`, to float32 of this shape.
+        room: file for what is kept.
+    """
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        shape: tuple[int, ...],
+        run: Callable[[Pixels], Vectors],
+        room: Path,
+    ) -> None:
+        self.failure: Exception | None = None  # of the last call; TensorFlow hides it in its own
+        self._photographs = photographs
+        self._run = run
+        # A full disk would end the process without a word.
+        free = min(_ROOM, shutil.disk_usage(room.parent).free // 2)
+        rows = min(len(photographs.images), free // (2 * math.prod(shape)))
+        if photographs.augmentation != Augmentation():
+            rows = 0  # never the same twice
+        self._known = np.zeros(rows, np.bool_)
+        # In half precision: a thousandth of a value, less than augmentation or int8 change.
+        self._kept = (
+            np.memmap(room, np.float16, "w+", shape=(rows, *shape)) if rows else np.empty((0,))
+        )
+
+    def __call__(self, indices: npt.NDArray[np.int64], epoch: int) -> Vectors:
+        """float32 `[len(indices), *shape]`."""
+
+        def work(index: int) -> Vectors:
+            if index < len(self._known) and self._known[index]:
+                return np.asarray(self._kept[index], np.float32)
+            values = self._run(self._photographs.read(index, epoch))
+            if index >= len(self._known):
+                return values
+            self._kept[index], self._known[index] = values, True
+            return np.asarray(self._kept[index], np.float32)  # as in every later epoch
+
+        try:
+            return np.stack(list(ordered_map(work, map(int, indices), default_threads())))
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+@contextmanager
+def _frozen_part(
+    backbone: keras.Model, cut: Any, spec: PreprocessSpec, to_tflite: Callable[[keras.Model], bytes]
+) -> Iterator[Any]:
+    """Gives a function (name, photographs) -> their activations."""
+    import keras
+
+    if cut is backbone.input:
+
+        def run(pixels: Pixels) -> Vectors:
+            return to_input(pixels, spec)
+
+    else:
+        content = to_tflite(keras.Model(backbone.input, cut))
+        idle: SimpleQueue[Runner] = SimpleQueue()
+        for _ in range(default_threads()):
+            idle.put(Runner(content))
+
+        def run(pixels: Pixels) -> Vectors:
+            runner = idle.get()
+            try:
+                return runner.run(pixels).reshape(cut.shape[1:])
+            finally:
+                idle.put(runner)
+
+    with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
+        yield lambda name, photographs: _Activations(
+            photographs, tuple(cut.shape[1:]), run, Path(folder, name)
+        )
+
+
+def _batches(
+    photographs: Photographs,
+    activations: _Activations,
+    classes: int,
+    settings: FitSettings,
+    checkpoint: Checkpoint | None = None,
+    *,
+    shuffled: bool,
+) -> Any:
+    """A keras PyDataset of (activations, one-hot labels); shuffled anew for each epoch."""
+    import keras
+
+    truth = np.eye(classes, dtype=np.float32)[photographs.truth]
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._epoch = len(checkpoint.history) if checkpoint is not None else 0
+            self._draw()
+
+        def _draw(self) -> None:
+            self._order = np.arange(len(truth))
+            if shuffled:
+                np.random.default_rng((settings.seed, self._epoch)).shuffle(self._order)
+
+        def __len__(self) -> int:
+            return math.ceil(len(truth) / settings.batch_size)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            chosen = np.array_split(self._order, len(self))[index]
+            return activations(chosen, self._epoch), truth[chosen]
+
+        def on_epoch_end(self) -> None:
+            self._epoch += 1
+            self._draw()
+
+    return Batches()
