@@ -1,16 +1,20 @@
 """How unlike the training images an image is, by the features of its network.
 
-The Mahalanobis distance of the feature vector (K. Lee et al., "A Simple Unified Framework for
-Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018), of vectors brought
-to length 1 (M. Mueller and M. Hein, "Mahalanobis++", ICML 2025). The covariance is shrunk (O.
-Ledoit and M. Wolf 2004) and kept as its leading directions and one variance for all others
-(probabilistic principal components, M. Tipping and C. Bishop 1999), small enough for the file.
-One mean for all classes: the nearest class's mean separates no better, and needs labels.
+The geometric mean of two distances, which together tell more than either: the Mahalanobis distance
+of the feature vector from the training images' (K. Lee et al., "A Simple Unified Framework for
+Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018), and the distance to
+the nearest of them (Y. Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors",
+ICML 2022), or rather of their k-means centres, which fit into a file. Both of vectors brought to
+length 1 (M. Mueller and M. Hein, "Mahalanobis++", ICML 2025). The covariance is shrunk (O. Ledoit
+and M. Wolf 2004) and kept as its leading directions and one variance for all others (probabilistic
+principal components, M. Tipping and C. Bishop 1999). One mean for all classes: the nearest class's
+mean separates no better, and needs labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +26,12 @@ Array = npt.NDArray[np.float64]
 
 DIRECTIONS = 32
 """Leading ones that are kept; up to 128 of them separate no better."""
+MOST_CENTRES = 128
+"""More gained little in measurements, and cost room."""
 LEAST_IMAGES = 20
 """Training images for any estimate at all; hundreds make a good one."""
+_IMAGES_A_CENTRE = 8  # at least; a centre of one image would be no distance away from it
+_LEAST_APART = 0.01  # of the training images' mean squared distance from their mean
 _LEAST_DEVIATION = 0.05
 """Of a feature, to the mean one: what hardly varies in training must not decide alone."""
 
@@ -32,27 +40,39 @@ _LEAST_DEVIATION = 0.05
 class Familiarity:
     """What is known of the training images' features.
 
-    With `y = x / |x| * scale - offset`, the unfamiliarity is the root of
-    `sum(y**2) - sum((directions @ y)**2)`: 1 is a typical training image (their root mean square).
+    With `u = x / |x|` and `y = u * scale - offset`, the unfamiliarity is the fourth root of
+    `(sum(y**2) - sum((directions @ y)**2)) * (nearness - max(centres @ u - lengths))`: 1 is a
+    typical training image (the mean of the fourth powers).
 
     Attributes:
         scale: float64 `[features]`.
         offset: float64 `[features]`.
         directions: float64 `[directions, features]`; values that float16 holds exactly.
+        centres: int8 `[centres, features]`; `centre_step` times that is meant.
+        centre_step: above 0.
+        lengths: float64 `[centres]`; half of their squares, so that the second factor is half of
+            the square of the distance.
+        nearness: half, and a little, so that an image on a centre is not familiar beyond all.
     """
 
     scale: Array
     offset: Array
     directions: Array
+    centres: npt.NDArray[np.int8]
+    centre_step: float
+    lengths: Array
+    nearness: float
 
     @classmethod
-    def of(cls, features: Vectors) -> Familiarity:
-        """From the features of training images, float32 `[images, features]`.
+    def of(cls, features: Vectors, room: float = math.inf) -> Familiarity:
+        """From the features of training images.
+
+        Args:
+            features: float32 `[images, features]`.
+            room: bytes that directions and centres may take, about; the number of centres gives.
 
         Raises DataError where there are too few images, or all are alike.
         """
-        from sklearn.covariance import ledoit_wolf
-
         if len(features) < LEAST_IMAGES:
             raise DataError(
                 f"expected at least {LEAST_IMAGES} training images to know an unfamiliar one by, "
@@ -63,26 +83,55 @@ class Familiarity:
         if not deviation.any():
             raise DataError("expected training images with different features, all are alike")
         deviation = np.maximum(deviation, _LEAST_DEVIATION * deviation.mean())
-        covariance, _ = ledoit_wolf((vectors - mean) / deviation, assume_centered=True)
-        variances, axes = np.linalg.eigh(covariance)
-        count = min(DIRECTIONS, len(mean) - 1)
-        rest = variances[: len(mean) - count].mean()
-        leading = axes[:, len(mean) - count :].T
-        weights = np.sqrt(1 - rest / variances[len(mean) - count :])
-        directions = (weights[:, None] * leading).astype(np.float16).astype(np.float64)
-        known = cls(1 / deviation, mean / deviation, directions)
-        typical = np.sqrt(np.mean(known.unfamiliarity(features) ** 2))
-        return cls(known.scale / typical, known.offset / typical, directions)
+        directions = _directions((vectors - mean) / deviation)
+        distinct = len(np.unique(vectors, axis=0))
+        left = (room - directions.size * 2) / features.shape[1]
+        count = int(np.clip(left, 1, min(MOST_CENTRES, max(1, distinct // _IMAGES_A_CENTRE))))
+        centres, step = _centres(vectors, count)
+        lengths = ((centres * step) ** 2).sum(axis=1) / 2
+        nearness = 0.5 + _LEAST_APART * float(((vectors - mean) ** 2).sum(axis=1).mean()) / 2
+        known = cls(1 / deviation, mean / deviation, directions, centres, step, lengths, nearness)
+        typical = float(np.mean(known.unfamiliarity(features) ** 4))
+        return replace(
+            known,
+            centre_step=step / typical,
+            lengths=lengths / typical,
+            nearness=nearness / typical,
+        )
 
     def unfamiliarity(self, features: Vectors) -> Array:
         """Of images, float64 `[images]`, 0 up, from their features, float32 `[images, features]`.
 
         As the file computes it.
         """
-        values = _unit(features) * self.scale - self.offset
+        vectors = _unit(features)
+        values = vectors * self.scale - self.offset
         inside = values @ self.directions.T
         squares = (values**2).sum(axis=1) - (inside**2).sum(axis=1)
-        return np.asarray(np.sqrt(np.maximum(squares, 0)))
+        near = vectors @ (self.centre_step * self.centres.T) - self.lengths
+        away = self.nearness - near.max(axis=1)
+        return np.asarray((np.maximum(squares, 0) * np.maximum(away, 0)) ** 0.25)
+
+
+def _directions(values: Array) -> Array:
+    """Those in which the covariance is larger than its rest, and how much of them not to count."""
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(values, assume_centered=True)
+    variances, axes = np.linalg.eigh(covariance)
+    others = len(variances) - min(DIRECTIONS, len(variances) - 1)
+    weights = np.sqrt(1 - variances[:others].mean() / variances[others:])
+    rounded = (weights[:, None] * axes[:, others:].T).astype(np.float16)
+    return np.asarray(rounded.astype(np.float64))
+
+
+def _centres(vectors: Array, count: int) -> tuple[npt.NDArray[np.int8], float]:
+    """Of k-means, in steps, and the step."""
+    from sklearn.cluster import KMeans
+
+    centres = KMeans(count, n_init=1, random_state=0).fit(vectors).cluster_centers_
+    step = float(np.abs(centres).max()) / 127
+    return np.rint(centres / step).astype(np.int8), step
 
 
 def _unit(features: Vectors) -> Array:

@@ -23,7 +23,7 @@ from kit.errors import ConversionError
 from kit.spec import ACTIVATION_MAP, SCORES, UNFAMILIARITY
 
 _FLOAT32, _FLOAT16, _INT32, _UINT8, _INT16, _INT8 = 0, 1, 2, 3, 7, 9  # TensorType in schema.fbs
-_TYPES = {"float32": _FLOAT32, "float16": _FLOAT16, "int32": _INT32}
+_TYPES = {"float32": _FLOAT32, "float16": _FLOAT16, "int32": _INT32, "int8": _INT8}
 _DEQUANTIZE_VERSIONS = {_UINT8: 1, _INT8: 2, _INT16: 3, _FLOAT16: 3}
 _PASSING = ("RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE")
 _ACTIVATIONS = ("SOFTMAX", "LOGISTIC")
@@ -209,10 +209,23 @@ class _Graph:
         )
         axis = self._stored("feature_axis", np.array([1], np.int32))
         whole, part = (self._sum_of_squares(tensor, axis) for tensor in (values, inside))
-        rest = self._append("SUB", [whole, part], [1, 1], schema.SubOptionsT())
-        # Rounding must not make the root of a tiny number one of a negative number.
-        positive = self._append("RELU", [rest], [1, 1])
-        return self._append("SQRT", [positive], [1, 1], name=UNFAMILIARITY)
+        distance = self._difference(whole, part)
+        centres = self._as_float(
+            self._stored("centres", familiarity.centres, familiarity.centre_step)
+        )
+        lengths = self._stored("lengths", -familiarity.lengths.astype(np.float32))
+        nearnesses = self._append(
+            "FULLY_CONNECTED",
+            [unit, centres, lengths],
+            [1, len(familiarity.centres)],
+            schema.FullyConnectedOptionsT(),
+        )
+        nearest = self._reduced("REDUCE_MAX", nearnesses, axis)
+        nearness = self._stored("nearness", np.array([[familiarity.nearness]], np.float32))
+        away = self._difference(nearness, nearest)
+        both = self._append("MUL", [distance, away], [1, 1], schema.MulOptionsT())
+        root = self._append("SQRT", [both], [1, 1])
+        return self._append("SQRT", [root], [1, 1], name=UNFAMILIARITY)
 
     def append_activation_map(self, head: _Head) -> int:
         assert head.feature_map is not None
@@ -237,9 +250,17 @@ class _Graph:
     def _sum_of_squares(self, tensor: int, axis: int) -> int:
         shape = list(self.graph.tensors[tensor].shape)
         squares = self._append("SQUARE", [tensor], shape, self._schema.SquareOptionsT())
+        return self._reduced("SUM", squares, axis)
+
+    def _reduced(self, code: str, tensor: int, axis: int) -> int:
         options = self._schema.ReducerOptionsT()
         options.keepDims = True
-        return self._append("SUM", [squares, axis], [1, 1], options)
+        return self._append(code, [tensor, axis], [1, 1], options)
+
+    def _difference(self, one: int, other: int) -> int:
+        """0 where it is negative by rounding: no root of that."""
+        difference = self._append("SUB", [one, other], [1, 1], self._schema.SubOptionsT())
+        return self._append("RELU", [difference], [1, 1])
 
     def _as_float(self, tensor: int) -> int:
         kind = self.graph.tensors[tensor].type
@@ -254,12 +275,19 @@ class _Graph:
         """A constant of 2 bytes a value, as float32."""
         return self._as_float(self._stored(name, values.astype(np.float16)))
 
-    def _stored(self, name: str, values: npt.NDArray[Any]) -> int:
+    def _stored(self, name: str, values: npt.NDArray[Any], step: float | None = None) -> int:
+        """A constant; integers with a step stand for that many times the step."""
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self._model.buffers.append(buffer)
         kind = _TYPES[values.dtype.name]
-        return self._tensor(name, values.shape, kind, len(self._model.buffers) - 1)
+        index = self._tensor(name, values.shape, kind, len(self._model.buffers) - 1)
+        if step is not None:
+            quantization = self._schema.QuantizationParametersT()
+            quantization.scale = np.array([step], np.float32)
+            quantization.zeroPoint = np.array([0], np.int64)
+            self.graph.tensors[index].quantization = quantization
+        return index
 
     def _tensor(self, name: str, shape: Any, kind: int, buffer: int = 0) -> int:
         tensor = self._schema.TensorT()

@@ -32,6 +32,7 @@ from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import PATTERNS, draw_pattern
 from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
 
+_GROWTH = 0.12  # of the file by what it knows of its training images; operators come on top
 _LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them all
 
 
@@ -115,7 +116,7 @@ def screening_form(
     check_enough(len(train.paths), len(validation.paths))
     reporter.say(f"screening form of {exported.mode}")
     features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
-    flatbuffer = extended(plain, Familiarity.of(features))
+    flatbuffer = extended(plain, Familiarity.of(features, _GROWTH * len(plain)))
     figures, threshold = {}, 0.0
     for part in (validation, *([test] if test is not None else ())):
         found = _over_images(
