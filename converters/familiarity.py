@@ -31,6 +31,7 @@ MOST_CENTRES = 128
 LEAST_IMAGES = 20
 """Training images for any estimate at all; hundreds make a good one."""
 _IMAGES_A_CENTRE = 8  # at least; a centre of one image would be no distance away from it
+_LEAST_VARIANCE = 1e-6  # of the largest; copies of few images have none in most directions
 _LEAST_APART = 0.01  # of the training images' mean squared distance from their mean
 _LEAST_DEVIATION = 0.05
 """Of a feature, to the mean one: what hardly varies in training must not decide alone."""
@@ -119,6 +120,7 @@ def _directions(values: Array) -> Array:
 
     covariance, _ = ledoit_wolf(values, assume_centered=True)
     variances, axes = np.linalg.eigh(covariance)
+    variances = np.maximum(variances, _LEAST_VARIANCE * variances[-1])
     others = len(variances) - min(DIRECTIONS, len(variances) - 1)
     weights = np.sqrt(1 - variances[:others].mean() / variances[others:])
     rounded = (weights[:, None] * axes[:, others:].T).astype(np.float16)

@@ -169,13 +169,14 @@ def fine_tune(
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
     reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers")
+    done = len(checkpoint.history) if checkpoint is not None else 0
     with _frozen_part(backbone, cut, train.spec, to_tflite) as activations_of:
         learnt, checked = activations_of("train", train), activations_of("validation", validation)
         try:
             history = fit(
                 model,
-                _batches(train, learnt, classes, fitting, checkpoint, shuffled=True),
-                _batches(validation, checked, classes, fitting, shuffled=False),
+                _batches(train, learnt, classes, fitting, range(done, fitting.epochs)),
+                _batches(validation, checked, classes, fitting),
                 train.truth,
                 classes,
                 fitting,
@@ -258,6 +259,7 @@ class _Activations:
         room: Path,
     ) -> None:
         self.failure: Exception | None = None  # of the last call; TensorFlow hides it in its own
+        self.shape = shape
         self._photographs = photographs
         self._run = run
         # A full disk would end the process without a word.
@@ -326,35 +328,42 @@ def _batches(
     activations: _Activations,
     classes: int,
     settings: FitSettings,
-    checkpoint: Checkpoint | None = None,
-    *,
-    shuffled: bool,
+    epochs: range | None = None,
 ) -> Any:
-    """A keras PyDataset of (activations, one-hot labels); shuffled anew for each epoch."""
-    import keras
+    """A tf.data.Dataset of batches (activations, one-hot labels).
+
+    Not Keras' PyDataset: that becomes a tf.data generator, which makes the C library hand every
+    freed tensor back to the system (M_TRIM_THRESHOLD); training then takes three times as long.
+
+    Args:
+        photographs: what the labels are of.
+        activations: what their inputs are.
+        classes: how many labels there are.
+        settings: their batch_size and seed.
+        epochs: those to draw, each in an order of its own; None: one, in the order given.
+    """
+    import tensorflow
 
     truth = np.eye(classes, dtype=np.float32)[photographs.truth]
+    steps = settings.steps(len(truth))
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self._epoch = len(checkpoint.history) if checkpoint is not None else 0
-            self._draw()
+    def batch(number: int) -> tuple[Vectors, Vectors]:
+        epoch, step = divmod(int(number), steps)
+        order = np.arange(len(truth))
+        if epochs is not None:
+            np.random.default_rng((settings.seed, epoch)).shuffle(order)
+        chosen = np.array_split(order, steps)[step]
+        return activations(chosen, epoch), truth[chosen]
 
-        def _draw(self) -> None:
-            self._order = np.arange(len(truth))
-            if shuffled:
-                np.random.default_rng((settings.seed, self._epoch)).shuffle(self._order)
+    def as_tensors(number: Any) -> tuple[Any, Any]:
+        inputs, labels = tensorflow.numpy_function(
+            batch, [number], (tensorflow.float32, tensorflow.float32)
+        )
+        return (
+            tensorflow.ensure_shape(inputs, (None, *activations.shape)),
+            tensorflow.ensure_shape(labels, (None, classes)),
+        )
 
-        def __len__(self) -> int:
-            return math.ceil(len(truth) / settings.batch_size)
-
-        def __getitem__(self, index: int) -> tuple[Any, Any]:
-            chosen = np.array_split(self._order, len(self))[index]
-            return activations(chosen, self._epoch), truth[chosen]
-
-        def on_epoch_end(self) -> None:
-            self._epoch += 1
-            self._draw()
-
-    return Batches()
+    whole = epochs or range(1)
+    numbers = tensorflow.data.Dataset.range(whole.start * steps, whole.stop * steps)
+    return numbers.map(as_tensors).prefetch(1)

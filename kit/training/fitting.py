@@ -80,6 +80,10 @@ class FitSettings:
                 f"got {self.learning_rate} and {self.l2}"
             )
 
+    def steps(self, images: int) -> int:
+        """Batches an epoch."""
+        return math.ceil(images / self.batch_size)
+
 
 def seed_everything(seed: int) -> None:
     """The same data and seed give the same weights on the same machine."""
@@ -126,9 +130,9 @@ def fit(
 
     Args:
         model: to be compiled here.
-        train: arrays (inputs, label indices), or a keras PyDataset of batches (inputs, one-hot
-            labels) that has drawn its images anew for each epoch.
-        validation: likewise.
+        train: arrays (inputs, label indices), or a tf.data.Dataset of batches (inputs, one-hot
+            labels) of all the epochs that are left.
+        validation: arrays likewise, or a tf.data.Dataset of one pass.
         truth: label indices of the training images, int64, for class weights.
         classes: how many labels there are.
         settings: see FitSettings.
@@ -147,9 +151,9 @@ def fit(
     import keras
 
     shown = reporter or Silent()
-    steps = settings.epochs * math.ceil(len(truth) / settings.batch_size)
+    steps = settings.steps(len(truth))
     model.compile(
-        optimizer=_optimizer(settings, steps),
+        optimizer=_optimizer(settings, settings.epochs * steps),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
@@ -197,6 +201,7 @@ def fit(
             initial_epoch=len(history),
             epochs=settings.epochs,
             batch_size=settings.batch_size if arrays else None,
+            steps_per_epoch=None if arrays else steps,
             shuffle=arrays,  # from Python's own generator, whose state no checkpoint has
             class_weight=_class_weights(truth, classes) if settings.class_weights else None,
             callbacks=callbacks,
