@@ -32,7 +32,7 @@ from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import PATTERNS, draw_pattern
 from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
 
-_GROWTH = 0.12  # of the file by what it knows of its training images; operators come on top
+_GROWTH = 0.11  # of the file by what it knows of its training images; operators come on top
 _LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them all
 
 
