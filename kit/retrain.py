@@ -51,9 +51,15 @@ from kit.spec import (
 )
 from kit.training.backbones import choose
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import FineTuneSettings
+from kit.training.fine_tune import NONE, FineTuneSettings
 from kit.training.fitting import FitSettings, Vectors
 from kit.training.weights import Weights, find_weights, load_backbone
+
+_FORGETS = (
+    "fine-tuned layers forget what they knew of other things, and the screening form takes more "
+    "unknown images for known ones than without --fine-tune: measure it with "
+    "kit evaluate --unknown-images"
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,8 @@ def train(
             f"got {settings.targets.positive!r}"
         )
     warnings = (*dataset.warnings, *group_warnings(dataset, settings.split))
+    if settings.screening and settings.learning.fine_tune.layers != NONE:
+        warnings = (*warnings, _FORGETS)
     for line in warnings:
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
