@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from drawing import draw_folder
@@ -171,6 +173,14 @@ def test_a_mistake_on_the_command_line(arguments):
         (("--batch-size", 0), "expected batch_size of at least 1"),
         (("--learning-rate", -1), "expected a learning_rate above 0"),
         (("--representative-images", 0), "expected at least 1 representative image"),
+        (("--fine-tune", "some"), "expected all, most, none or a number of layers above 0"),
+        (("--fine-tune", 0), "expected all, most, none or a number of layers above 0"),
+        (("--fine-tune", -2), "expected all, most, none or a number of layers above 0"),
+        (("--fine-tune-epochs", 0), "expected epochs of at least 1"),
+        (("--fine-tune-learning-rate", 0), "expected a learning_rate above 0"),
+        (("--label-smoothing", 1), "expected label_smoothing from 0 to below 1"),
+        (("--dropout", 1), "expected dropout from 0 to below 1"),
+        (("--variants", -1), "expected variants of at least 0"),
     ],
 )
 @pytest.mark.tf
@@ -403,6 +413,184 @@ def test_defaults_of_train(trained):
     assert trained["force"] is False
     assert settings.fitting.class_weights is True
     assert settings.gallery is None
+
+
+def learning_of(trained, *arguments):
+    """How a command would have a classifier fitted."""
+    result = kit_command("train", "photos", "--output", "run", *arguments)
+    assert result.exit_code == 0, result.stderr
+    return trained["settings"].learning
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("recipe", ["quick", "best"])
+def test_a_recipe_is_what_it_says(trained, recipe):
+    from kit.learning import RECIPES
+
+    assert learning_of(trained, "--recipe", recipe) == RECIPES[recipe]
+
+
+@pytest.mark.tf
+def test_the_quick_recipe_is_the_default(trained):
+    assert learning_of(trained) == learning_of(trained, "--recipe", "quick")
+
+
+@pytest.mark.tf
+def test_the_best_recipe_is_flags_that_can_be_given(trained):
+    """As the manual has it; only when it ends early is the recipe's own."""
+    given = learning_of(
+        *(trained, "--augment", "photo", "--label-smoothing", 0.1, "--fine-tune", "most"),
+        *("--fine-tune-epochs", 30, "--fine-tune-learning-rate", 0.03),
+    )
+    best = learning_of(trained, "--recipe", "best")
+    patient = replace(given.fine_tune.fitting, patience=best.fine_tune.fitting.patience)
+    assert replace(given, fine_tune=replace(given.fine_tune, fitting=patient)) == best
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize(
+    ("arguments", "found", "expected"),
+    [
+        (("--augment", "xray"), lambda it: it.augment, "xray"),
+        (("--augment", "none"), lambda it: it.augment, "none"),
+        (("--variants", 3), lambda it: it.variants, 3),
+        (("--fine-tune", "none"), lambda it: it.fine_tune.layers, "none"),
+        (("--fine-tune", "all"), lambda it: it.fine_tune.layers, "all"),
+        (("--fine-tune", 7), lambda it: it.fine_tune.layers, 7),
+        (("--fine-tune-epochs", 3), lambda it: it.fine_tune.fitting.epochs, 3),
+        (("--fine-tune-learning-rate", 0.5), lambda it: it.fine_tune.fitting.learning_rate, 0.5),
+        (
+            ("--label-smoothing", 0),
+            lambda it: (it.fitting.label_smoothing, it.fine_tune.fitting.label_smoothing),
+            (0, 0),
+        ),
+        (
+            ("--dropout", 0.25),
+            lambda it: (it.fitting.dropout, it.fine_tune.fitting.dropout),
+            (0.25, 0.25),
+        ),
+        (("--epochs", 5), lambda it: it.fitting.epochs, 5),
+        (("--learning-rate", 0.5), lambda it: it.fitting.learning_rate, 0.5),
+        (("--l2", 0.5), lambda it: (it.fitting.l2, it.fine_tune.fitting.l2), (0.5, 0.5)),
+        (("--seed", 4), lambda it: (it.fitting.seed, it.fine_tune.fitting.seed), (4, 4)),
+        (
+            ("--no-class-weights",),
+            lambda it: (it.fitting.class_weights, it.fine_tune.fitting.class_weights),
+            (False, False),
+        ),
+    ],
+)
+def test_flags_go_before_the_recipe(trained, arguments, found, expected):
+    recipe = learning_of(trained, "--recipe", "best")
+    assert found(recipe) != expected  # or this would show nothing
+    assert found(learning_of(trained, "--recipe", "best", *arguments)) == expected
+    assert found(learning_of(trained, *arguments, "--recipe", "best")) == expected
+
+
+@pytest.mark.tf
+def test_resume_reaches_the_training(trained):
+    learning_of(trained)
+    assert trained["resume"] is False
+    learning_of(trained, "--resume")
+    assert trained["resume"] is True
+
+
+@pytest.fixture
+def fine_tuning(small_backbone, tmp_path):
+    """A command that fine-tunes on drawn images: `fine_tuning(*more)` runs it."""
+    images = draw_folder(tmp_path / "images", {"blue": 20, "green": 20, "red": 14}, seed=6)
+
+    def run(*more):
+        return kit(
+            *("train", images, "--output", tmp_path / "run", "--alpha", 0.25),
+            *("--input-resolution", SIDE, "--weights", small_backbone.weights.path),
+            *("--epochs", 3, "--batch-size", 16, "--validation", 0.25, "--test", 0.25),
+            *("--quantize", "float32", "--augment", "photo", "--variants", 1),
+            *("--fine-tune", 2, "--fine-tune-epochs", 2, *more),
+        )
+
+    return run
+
+
+@pytest.mark.tf
+def test_train_with_fine_tuning(fine_tuning, tmp_path):
+    import keras
+
+    from kit.preprocess import fit_pixels, to_input
+    from kit.runtime import Classifier
+    from kit.runtime.images import read_image
+
+    result = fine_tuning("--label-smoothing", 0.1, "--dropout", 0.2, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    assert "fine-tuning the last 2 of 27 layers" in result.stderr
+    run = tmp_path / "run"
+    assert not (tmp_path / "run.checkpoint").exists()
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    settings = record["settings"]
+    assert (settings["augment"], settings["variants"]) == ("photo", 1)
+    tuning = settings["fine_tune"]
+    assert (tuning["layers"], tuning["fitting"]["epochs"]) == (2, 2)
+    for fitting in (settings["fitting"], tuning["fitting"]):
+        assert (fitting["label_smoothing"], fitting["dropout"]) == (0.1, 0.2)
+    phases = [epoch.get("phase") for epoch in record["history"]]
+    assert phases == [None] * 3 + ["fine-tuning"] * 2
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    with Classifier.open(run / "model_float32.tflite") as classifier:
+        answers = []
+        for path in sorted((tmp_path / "images").rglob("*.png"))[::6]:
+            pixels = fit_pixels(read_image(path), classifier.preprocess)
+            expected = np.asarray(model(to_input(pixels, classifier.preprocess)[None]))[0]
+            found = classifier.scores(path)
+            assert np.abs(found - expected).max() < 1e-4
+            answers.append(found)
+    assert np.ptp(answers, axis=0).max() > 0.05  # it does tell them apart
+
+
+@pytest.mark.tf
+def test_resume_after_a_crash(fine_tuning, tmp_path, monkeypatch):
+    from kit.training.checkpoint import Checkpoint
+
+    class Crash(BaseException):
+        """Nothing catches it."""
+
+    save = Checkpoint.save
+
+    def crashing(self, model, best, history):
+        if len(history) == 2:
+            raise Crash
+        save(self, model, best, history)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", crashing)
+        with pytest.raises(Crash):
+            fine_tuning()
+    kept = tmp_path / "run.checkpoint"
+    assert sorted(path.name for path in tmp_path.glob("*run*")) == [kept.name]
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    line = fine_tuning("--resume", "--fine-tune-learning-rate", 0.02)
+    assert line.exit_code == 1
+    assert line.stdout == ""
+    message = line.stderr.strip().splitlines()[-1]
+    assert message.startswith(f"kit: {kept}: expected the checkpoint of this run, got one of other")
+    assert "Traceback" not in line.stderr
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    result = fine_tuning("--resume")
+    assert result.exit_code == 0, result.stderr
+    assert "goes on after epoch 1" in result.stderr
+    assert "fine-tuning   2: train accuracy" in result.stderr
+    assert "fine-tuning   1: train accuracy" not in result.stderr
+    assert sorted(path.name for path in tmp_path.glob("*run*")) == ["run"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    assert [epoch.get("phase") for epoch in record["history"]].count("fine-tuning") == 2
+
+
+@pytest.mark.tf
+def test_more_layers_than_the_network_has_are_told_in_one_line(fine_tuning, tmp_path):
+    result = fine_tuning("--fine-tune", 28)
+    assert (result.exit_code, result.stdout) == (2, "")
+    message = result.stderr.strip().splitlines()[-1]
+    assert message.startswith("kit: expected at most 27 layers, which ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.tf

@@ -14,6 +14,7 @@ from kit.errors import (
     AccuracyError,
     DataError,
     OutputExistsError,
+    TrainingError,
 )
 from kit.evaluation import Accuracy, Evaluation, evaluate_model
 from kit.export import AUTO_MODES, Gates
@@ -21,6 +22,7 @@ from kit.model_file import read_model_file
 from kit.representative import representative_paths
 from kit.retrain import TrainSettings, train
 from kit.runtime import Classifier
+from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 
 pytest_plugins = ["training_fixtures"]
@@ -168,7 +170,7 @@ def test_the_result_names_what_it_gave(finished_run):
 def again(finished_run, tmp_path):
     """Trains on the same images, with their cached bottlenecks."""
 
-    def run(output=tmp_path / "work" / "run", listener=None, force=False, **changes):
+    def run(output=tmp_path / "work" / "run", listener=None, force=False, resume=False, **changes):
         changes = {"quantize": ("float32",), "fitting": FitSettings(epochs=1)} | changes
         settings = replace(finished_run.settings, **changes)
         return train(
@@ -176,6 +178,7 @@ def again(finished_run, tmp_path):
             output,
             settings,
             force=force,
+            resume=resume,
             cache=finished_run.cache,
             reporter=listener or Listener(),
         )
@@ -270,6 +273,57 @@ def test_gates():
     with pytest.raises(AccuracyError, match=r"at least 0\.9000, int8 has 0\.8700"):
         Gates(assert_accuracy_at_least=0.9).check(files, ["int16x8", "int8"])
     Gates(assert_accuracy_at_least=0.9).check(files, ["int16x8"])
+
+
+# ---------------------------------------------------------------- fine-tuning, interrupted
+
+TUNING = FineTuneSettings(
+    2, fitting=FitSettings(epochs=2, learning_rate=0.01, batch_size=32, optimizer="sgd")
+)
+
+
+def network_of(folder):
+    import keras
+
+    return keras.models.load_model(folder / "model.keras", compile=False).get_weights()
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(again, tmp_path):
+    """Head, last layers and temperature to the bit, in a folder that has all of it."""
+    uninterrupted = tmp_path / "uninterrupted"
+    again(uninterrupted, fine_tune=TUNING)
+    run = tmp_path / "work" / "run"
+    with pytest.raises(KeyboardInterrupt):
+        again(run, Listener(break_off_at="fine-tuning   2"), fine_tune=TUNING)
+    assert names(run.parent) == ["run.checkpoint"]
+    again(run, fine_tune=TUNING, resume=True)
+    assert names(run.parent) == ["run"]
+    assert names(run) == names(uninterrupted)
+    records = [
+        json.loads((folder / "run.json").read_text("utf-8")) for folder in (run, uninterrupted)
+    ]
+    for name in ("history", "metrics", "settings", "split"):
+        assert records[0][name] == records[1][name]
+    assert records[0]["card"]["temperature"] == records[1]["card"]["temperature"]
+    for found, expected in zip(network_of(run), network_of(uninterrupted), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_a_checkpoint_waits_for_its_own_run(again, tmp_path):
+    """Another command leaves it alone until it has something to put in its place."""
+    with pytest.raises(KeyboardInterrupt):
+        again(listener=Listener(break_off_at="fine-tuning   2"), fine_tune=TUNING)
+    kept = tmp_path / "work" / "run.checkpoint"
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    again(force=True)  # the head alone, which needs none
+    with pytest.raises(TrainingError, match="expected the checkpoint of this run"):
+        again(fitting=FitSettings(epochs=2), fine_tune=TUNING, resume=True, force=True)
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_resume_without_a_checkpoint_is_a_run(again, tmp_path):
+    again(resume=True)
+    assert names(tmp_path / "work") == ["run"]
 
 
 # ---------------------------------------------------------------- real photographs

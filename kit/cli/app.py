@@ -225,6 +225,10 @@ def train(
     fine_tune_learning_rate: Annotated[
         float | None, typer.Option(help="At the start.  [default: 0.01; best 0.03]")
     ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(min=0, help="In fine-tuning: beta distribution that mixes images.  [none: 0]"),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where fine-tuning was broken off.")
     ] = False,
@@ -305,6 +309,7 @@ def train(
         fine_tune=replace(
             tuning,
             layers=tuning.layers if fine_tune is None else _layers(fine_tune),
+            mixup=_first(mixup, tuning.mixup),
             fitting=replace(
                 tuning.fitting,
                 epochs=_first(fine_tune_epochs, tuning.fitting.epochs),

@@ -57,6 +57,9 @@ class FineTuneSettings:
             learns, and follows them; otherwise it keeps the pretrained ones, and its scale and
             offset learn like other weights.
         fitting: epochs, rates and the like.
+        mixup: parameter of the beta distribution by which images of a batch are mixed in pairs,
+            what the frozen layers make of them and their labels alike (H. Zhang et al., "mixup",
+            ICLR 2018; V. Verma et al., "Manifold Mixup", ICML 2019); 0 mixes none.
     """
 
     layers: int | str = NONE
@@ -66,6 +69,7 @@ class FineTuneSettings:
             epochs=12, learning_rate=0.01, batch_size=32, optimizer="sgd", schedule="cosine"
         )
     )
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)
@@ -73,6 +77,8 @@ class FineTuneSettings:
             raise ValueError(
                 f"expected {ALL}, {MOST}, {NONE} or a number of layers above 0, got {self.layers!r}"
             )
+        if not 0 <= self.mixup < 100:
+            raise ValueError(f"expected a mixup from 0 to below 100, got {self.mixup}")
 
 
 @dataclass(frozen=True)
@@ -161,9 +167,8 @@ def fine_tune(
     cut = _cut(backbone, count)
     rest = keras.Model(cut, backbone.output)
     _set_trainable(rest, count)
-    # Called within a model of its own, batch normalisation can keep its statistics and learn.
     inputs = keras.Input(cut.shape[1:])
-    bottleneck = rest(inputs, training=None if settings.learn_statistics else False)
+    bottleneck = rest(inputs) if settings.learn_statistics else _inferring(rest)(inputs)
     scores = scores_of(bottleneck, classes, fitting)
     model = keras.Model(inputs, scores)
     if head is not None:
@@ -175,7 +180,9 @@ def fine_tune(
         try:
             history = fit(
                 model,
-                _batches(train, learnt, classes, fitting, range(done, fitting.epochs)),
+                _batches(
+                    train, learnt, classes, fitting, range(done, fitting.epochs), settings.mixup
+                ),
                 _batches(validation, checked, classes, fitting),
                 train.truth,
                 classes,
@@ -203,7 +210,9 @@ def _count(backbone: keras.Model, layers: int | str) -> int:
         return len(weighted)
     if layers == MOST:
         side = backbone.input.shape[1] / 4
-        return sum(1 for layer in weighted if layer.input.shape[1] <= side)
+        # From the first on: the padding before a layer that halves makes its input a pixel larger.
+        small = [layer.input.shape[1] <= side for layer in weighted]
+        return len(weighted) - small.index(True)
     assert isinstance(layers, int)  # `none` is not fine-tuned
     if layers > len(weighted):
         raise ValueError(
@@ -229,14 +238,37 @@ def _cut(backbone: keras.Model, layers: int) -> Any:
     return backbone.input
 
 
+def _inferring(network: keras.Model) -> keras.layers.Layer:
+    """Calls it as in use, also while it learns: batch normalisation keeps its statistics.
+
+    (`training=False`, given where a network is put into another, is overridden by what `fit` says.)
+    """
+    import keras
+
+    class Inferring(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def call(self, values: Any) -> Any:
+            return self.network(values, training=False)
+
+    return Inferring()
+
+
 def _set_trainable(rest: keras.Model, layers: int) -> None:
     import keras
 
-    first = _weighted(rest)[-layers]
-    learns = False
+    learning = _weighted(rest)[-layers:]
+    learns: dict[str, bool] = {}
     for layer in rest.layers:
-        learns = learns or layer is first
-        layer.trainable = learns
+        before = [
+            learns.get(tensor._keras_history.operation.name, False)
+            for tensor in layer._inbound_nodes[0].input_tensors
+        ]
+        # Batch normalisation goes with its convolution, whatever stands beside that.
+        own = layer in learning if hasattr(layer, "kernel") else bool(before) and all(before)
+        layer.trainable = learns[layer.name] = own
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
 
@@ -329,6 +361,7 @@ def _batches(
     classes: int,
     settings: FitSettings,
     epochs: range | None = None,
+    mixup: float = 0.0,
 ) -> Any:
     """A tf.data.Dataset of batches (activations, one-hot labels).
 
@@ -341,6 +374,7 @@ def _batches(
         classes: how many labels there are.
         settings: their batch_size and seed.
         epochs: those to draw, each in an order of its own; None: one, in the order given.
+        mixup: see FineTuneSettings.
     """
     import tensorflow
 
@@ -353,7 +387,11 @@ def _batches(
         if epochs is not None:
             np.random.default_rng((settings.seed, epoch)).shuffle(order)
         chosen = np.array_split(order, steps)[step]
-        return activations(chosen, epoch), truth[chosen]
+        inputs, labels = activations(chosen, epoch), truth[chosen]
+        if not mixup:
+            return inputs, labels
+        share = np.float32(np.random.default_rng((settings.seed, epoch, step)).beta(mixup, mixup))
+        return tuple(share * one + (1 - share) * one[::-1] for one in (inputs, labels))
 
     def as_tensors(number: Any) -> tuple[Any, Any]:
         inputs, labels = tensorflow.numpy_function(
