@@ -51,7 +51,7 @@ from kit.spec import (
 )
 from kit.training.backbones import choose
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import NONE, FineTuneSettings
+from kit.training.fine_tune import NONE, FineTuneSettings, layers_that_learn
 from kit.training.fitting import FitSettings, Vectors
 from kit.training.weights import Weights, find_weights, load_backbone
 
@@ -185,7 +185,7 @@ def train(
             f"got {settings.targets.positive!r}"
         )
     warnings = (*dataset.warnings, *group_warnings(dataset, settings.split))
-    if settings.screening and settings.learning.fine_tune.layers != NONE:
+    if settings.screening and settings.fine_tune.layers != NONE:
         warnings = (*warnings, _FORGETS)
     for line in warnings:
         reporter.warn(line)
@@ -197,6 +197,8 @@ def train(
         f"{choice.input_resolution} pixels, from {weights.description}"
     )
     source = Source(load_backbone(choice, weights), choice, weights, spec, cache)
+    if settings.fine_tune.layers != NONE:
+        layers_that_learn(source.backbone, settings.fine_tune.layers)  # told before any work
     features: Mapping[str, Vectors] = {}
     if weights.path is None:
         unreadable = _unreadable(dataset, spec, reporter)

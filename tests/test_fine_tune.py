@@ -199,11 +199,11 @@ def test_how_many_layers_learn():
     from kit.training.backbones import build, choose
 
     backbone = build(choose("mobilenet_v1", 0.25, 64), None)
-    assert module._count(backbone, ALL) == 27  # 13 pairs after the first
-    assert module._count(backbone, MOST) == most_by_hand(64) < 27
-    assert [module._count(backbone, number) for number in (1, 27)] == [1, 27]
+    assert module.layers_that_learn(backbone, ALL) == 27  # 13 pairs after the first
+    assert module.layers_that_learn(backbone, MOST) == most_by_hand(64) < 27
+    assert [module.layers_that_learn(backbone, number) for number in (1, 27)] == [1, 27]
     # Of the small one: `in_second` and `last` work on maps of 4, `between` on one of 8.
-    assert module._count(network(), MOST) == 2
+    assert module.layers_that_learn(network(), MOST) == 2
 
 
 @pytest.mark.parametrize("layers", [7, 1000])

@@ -163,7 +163,7 @@ def fine_tune(
     reporter = reporter or Silent()
     fitting = settings.fitting
     seed_everything(fitting.seed)
-    count = _count(backbone, settings.layers)
+    count = layers_that_learn(backbone, settings.layers)
     cut = _cut(backbone, count)
     rest = keras.Model(cut, backbone.output)
     _set_trainable(rest, count)
@@ -203,8 +203,11 @@ def _weighted(model: keras.Model) -> list[Any]:
     return [layer for layer in model.layers if hasattr(layer, "kernel")]
 
 
-def _count(backbone: keras.Model, layers: int | str) -> int:
-    """How many of the last layers learn."""
+def layers_that_learn(backbone: keras.Model, layers: int | str) -> int:
+    """How many of the last layers `FineTuneSettings.layers`, not `none`, means for this backbone.
+
+    Raises ValueError where it has fewer.
+    """
     weighted = _weighted(backbone)
     if layers == ALL:
         return len(weighted)
@@ -213,7 +216,7 @@ def _count(backbone: keras.Model, layers: int | str) -> int:
         # From the first on: the padding before a layer that halves makes its input a pixel larger.
         small = [layer.input.shape[1] <= side for layer in weighted]
         return len(weighted) - small.index(True)
-    assert isinstance(layers, int)  # `none` is not fine-tuned
+    assert isinstance(layers, int)
     if layers > len(weighted):
         raise ValueError(
             f"expected at most {len(weighted)} layers, which {backbone.name} has, got {layers}: "
@@ -391,7 +394,8 @@ def _batches(
         if not mixup:
             return inputs, labels
         share = np.float32(np.random.default_rng((settings.seed, epoch, step)).beta(mixup, mixup))
-        return tuple(share * one + (1 - share) * one[::-1] for one in (inputs, labels))
+        mixed = [share * one + (1 - share) * one[::-1] for one in (inputs, labels)]
+        return mixed[0], mixed[1]
 
     def as_tensors(number: Any) -> tuple[Any, Any]:
         inputs, labels = tensorflow.numpy_function(
