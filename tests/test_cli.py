@@ -459,6 +459,7 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
         (("--fine-tune", 7), lambda it: it.fine_tune.layers, 7),
         (("--fine-tune-epochs", 3), lambda it: it.fine_tune.fitting.epochs, 3),
         (("--fine-tune-learning-rate", 0.5), lambda it: it.fine_tune.fitting.learning_rate, 0.5),
+        (("--mixup", 0.4), lambda it: it.fine_tune.mixup, 0.4),
         (
             ("--label-smoothing", 0),
             lambda it: (it.fitting.label_smoothing, it.fine_tune.fitting.label_smoothing),

@@ -478,7 +478,8 @@ def draw_photograph(width: int, height: int) -> Pixels:
         down, across, shift = random.uniform(-waves, waves, (3, 3)) * np.pi
         value += 60 / waves**0.8 * np.sin(down * rows + across * columns + shift)
     value += random.normal(0, 4, (height, width, 1))
-    return np.clip(value, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(value, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _drawn(folder: str) -> str:
