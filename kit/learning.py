@@ -17,7 +17,13 @@ import numpy as np
 from converters.tflite import convert_model
 from kit.data import Dataset, LabelledImage
 from kit.defaults import DEFAULT_VARIANTS
-from kit.evaluation.calibration import fit_temperature, logits_of, scaled_head
+from kit.evaluation.calibration import (
+    at_temperature,
+    fit_temperature,
+    log_loss,
+    logits_of,
+    scaled_head,
+)
 from kit.evaluation.metrics import Scores
 from kit.preprocess import to_input
 from kit.reporting import Reporter
@@ -152,11 +158,13 @@ class Learned:
         model: from input to scores, the temperature folded into its last layer.
         temperature: found on the validation part.
         history: the epochs' figures, head first (see kit.training.fitting.fit).
+        fine_tuned: whether it is the fine-tuned network.
     """
 
     model: keras.Model
     temperature: float
     history: list[dict[str, Any]]
+    fine_tuned: bool = False
 
 
 def learn(
@@ -171,6 +179,9 @@ def learn(
     reporter: Reporter,
 ) -> Learned:
     """Fits a classifier on the train part; the validation part chooses epoch and temperature.
+
+    It also chooses between the head alone and the fine-tuned network: a small network on few
+    photographs may lose by fine-tuning.
 
     Args:
         source: the backbone; fine-tuning changes its weights.
@@ -192,6 +203,7 @@ def learn(
     tuning = settings.fine_tune
     history: list[dict[str, Any]] = []
     head: keras.Model | None = None
+    alone: _Tempered | None = None
     if source.weights.path is None:
         tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting)
     else:
@@ -203,31 +215,61 @@ def learn(
             logs=logs,
             reporter=reporter,
         )
-    if tuning.layers == NONE and head is not None:
-        scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
         model = _joined(source.backbone, head)
-    else:
-        photographs = {
-            "train": _photographs(source, dataset, images["train"], settings),
-            "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
-        }
-        model, tuned = fine_tune(
-            source.backbone,
-            head,
-            photographs["train"],
-            photographs["validation"],
-            classes,
-            tuning,
-            source.to_tflite,
-            checkpoint=checkpoint,
-            logs=logs,
-            reporter=reporter,
-        )
-        history = [*history, *tuned]
-        scores = _scores(model, photographs["validation"])
-    temperature = fit_temperature(logits_of(scores), truth["validation"])
-    reporter.say(f"temperature {temperature:.3f}, from {len(scores)} images")
-    return Learned(scaled_head(model, temperature), temperature, history)
+        scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
+        alone = _tempered(model, scores, truth["validation"])
+    if tuning.layers == NONE and alone is not None:
+        return _told(alone, history, False, len(scores), reporter)
+    untouched = source.backbone.get_weights()
+    photographs = {
+        "train": _photographs(source, dataset, images["train"], settings),
+        "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
+    }
+    model, tuned = fine_tune(
+        source.backbone,
+        head,
+        photographs["train"],
+        photographs["validation"],
+        classes,
+        tuning,
+        source.to_tflite,
+        checkpoint=checkpoint,
+        logs=logs,
+        reporter=reporter,
+    )
+    scores = _scores(model, photographs["validation"])
+    whole = _tempered(model, scores, truth["validation"])
+    history = [*history, *tuned]
+    if alone is None or whole.loss < alone.loss:
+        return _told(whole, history, alone is not None, len(scores), reporter)
+    reporter.warn(
+        f"fine-tuning brought nothing, validation cross-entropy {whole.loss:.4f} after "
+        f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
+    )
+    source.backbone.set_weights(untouched)
+    return _told(alone, history, False, len(scores), reporter)
+
+
+@dataclass(frozen=True)
+class _Tempered:
+    """A fitted classifier with its temperature, and its cross-entropy on the validation part."""
+
+    model: keras.Model
+    temperature: float
+    loss: float
+
+
+def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
+    temperature = fit_temperature(logits_of(scores), truth)
+    return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
+
+
+def _told(
+    one: _Tempered, history: list[dict[str, Any]], fine_tuned: bool, images: int, reporter: Reporter
+) -> Learned:
+    reporter.say(f"temperature {one.temperature:.3f}, from {images} images")
+    model = scaled_head(one.model, one.temperature)
+    return Learned(model, one.temperature, history, fine_tuned)
 
 
 def _images(dataset: Dataset, paths: Sequence[str]) -> list[LabelledImage]:

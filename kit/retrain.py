@@ -36,7 +36,7 @@ from kit.export import (
     summary,
 )
 from kit.files import check_absent, folder_beside
-from kit.learning import LearnSettings, Source, learn
+from kit.learning import Learned, LearnSettings, Source, learn
 from kit.report import of_run, render
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.representative import IMAGES, read_representative, representative_paths
@@ -257,9 +257,7 @@ def train(
             modes = (exporter.choose(settings.gates.max_accuracy_drop).mode,)
         exported = {mode: exporter.export(mode) for mode in dict.fromkeys(("float32", *modes))}
         settings.gates.check(exported, modes)
-        record = _write_run(
-            run, settings, modes, dataset, split, representative, learned.history, exported
-        )
+        record = _write_run(run, settings, modes, dataset, split, representative, learned, exported)
         files = {_file_name(mode): exported[mode] for mode in modes}
         screened = modes if settings.screening else ()
         for mode in screened:
@@ -352,7 +350,7 @@ def _write_run(
     dataset: Dataset,
     split: Mapping[str, str],
     representative: Sequence[str],
-    history: Sequence[Mapping[str, float]],
+    learned: Learned,
     exported: Mapping[str, Exported],
 ) -> dict[str, Any]:
     """Writes all but the report; returns the record as run.json has it."""
@@ -375,7 +373,14 @@ def _write_run(
             mode: {"size_bytes": len(item.content), **item.card.metrics["test"]}
             for mode, item in exported.items()
         },
-        "history": list(history),
+        "history": list(learned.history),
+        "fine_tuned": learned.fine_tuned,
+        # With `split`: which images each file answers rightly, to compare files by.
+        "misclassified": {
+            mode: {wrong.image: wrong.predicted for wrong in item.evaluation.misclassified}
+            for mode, item in exported.items()
+            if item.evaluation is not None
+        },
         "left_out": dict(dataset.left_out),
         "representative_dataset": list(representative),
         "split": dict(split),

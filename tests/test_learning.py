@@ -97,6 +97,39 @@ def test_fine_tuning_follows_the_head_and_the_history_says_so(learnt, source, tm
     assert changed == list(before)[-2:]
 
 
+@pytest.mark.parametrize("better", [False, True])
+def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
+    learnt, source, monkeypatch, better
+):
+    import kit.learning
+
+    def fine_tune(backbone, head, *_, **__):
+        """Stands in for training that spoils the backbone, or makes the head surer of the truth."""
+        import keras
+
+        if not better:
+            for weights in backbone.weights:
+                weights.assign(weights * 0)
+        return keras.Model(backbone.input, head.get_layer("scores")(backbone.output)), []
+
+    before = kernels(source.backbone)
+    alone, _ = learnt(LearnSettings(FITTING))
+    monkeypatch.setattr(kit.learning, "fine_tune", fine_tune)
+    answers = np.roll(np.eye(3, dtype=np.float32), 0 if better else 1, axis=0)
+    monkeypatch.setattr(
+        kit.learning, "_scores", lambda model, photographs: answers[photographs.truth]
+    )
+    found, listener = learnt(LearnSettings(FITTING, TUNING))
+    assert found.fine_tuned == better
+    assert any("kept the head alone" in line for line in listener.warned) != better
+    after = kernels(found.model)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    if not better:
+        assert found.temperature == alone.temperature
+        for one, other in zip(found.model.get_weights(), alone.model.get_weights(), strict=True):
+            assert np.array_equal(one, other)
+
+
 def test_the_temperature_is_of_the_fine_tuned_network(learnt, dataset, parts, small_backbone):
     """Folded into its last layer, and found again where it is taken out of the answers."""
     from kit.evaluation.calibration import fit_temperature, logits_of
