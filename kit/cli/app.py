@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,8 @@ from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
 
 if TYPE_CHECKING:
     from kit.evaluation.thresholds import Targets
+
+Item = TypeVar("Item")
 
 app = typer.Typer(
     name="kit",
@@ -666,6 +669,133 @@ def cross_validate(
 
 @app.command()
 @reports_errors
+def sweep(
+    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    output: Annotated[Path, typer.Option(help="The sweep's folder; goes on in an earlier one.")],
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Several: with commas, or again.  [default: {DEFAULT_BACKBONE}]"),
+    ] = None,
+    alpha: Annotated[
+        list[str] | None,
+        typer.Option(help="Width multipliers, likewise.  [default: 1, v1 0.5]"),
+    ] = None,
+    input_resolution: Annotated[
+        list[str] | None,
+        typer.Option(help="Sides of the input in pixels, likewise.  [default: the backbone's]"),
+    ] = None,
+    quantize: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="float32, float16, dynamic, int8, int8_float_head, int16x8, likewise.  "
+            "[default: int8]"
+        ),
+    ] = None,
+    recipe: Annotated[
+        Recipe, typer.Option(help="Head alone, or all that makes it better.")
+    ] = Recipe.QUICK,
+    weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out combinations without weights.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(help="At most.  [default: 75]")] = None,
+    fine_tune_epochs: Annotated[
+        int | None, typer.Option(help="At most, with --recipe best.  [default: 30]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
+    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
+    group_regex: Annotated[
+        str, typer.Option(help="What it matches in a path stays in one part (patients).")
+    ] = "",
+    labels_csv: LabelsCsvOption = None,
+    path_column: PathColumnOption = "path",
+    label_column: LabelColumnOption = "label",
+    group_column: GroupColumnOption = None,
+    split_column: SplitColumnOption = None,
+    label_regex: LabelRegexOption = "",
+    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
+    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
+    max_size_kb: Annotated[
+        float | None, typer.Option(help="Recommend the best of files up to this.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Likewise: of those whose median is up to this.")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Recommend the smallest that is so accurate, 0 to 1.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="The image to time files with.  [default: one of the test part]"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Time with 1 to this; the fastest counts.")] = 1,
+    runs: Annotated[int, typer.Option(help="That are timed, of each file.")] = 50,
+    interpreter: Annotated[
+        Interpreter | None, typer.Option(help="[default: the one that labels here]")
+    ] = None,
+    format: FormatOption = Format.TEXT,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete an earlier sweep there, and start anew.")
+    ] = False,
+) -> None:
+    """Size and latency against accuracy over a grid: train, convert, score, time, compare all."""
+    from kit.cli.sweep_table import TableReporter, sweep_text
+    from kit.data import DataSettings, SplitSettings
+    from kit.learning import RECIPES
+    from kit.retrain import TrainSettings
+    from kit.sweep import Limits, SweepSettings, TimingSettings
+    from kit.sweep import sweep as run
+
+    preset = RECIPES[recipe.value]
+    tuning = preset.fine_tune
+    settings = SweepSettings(
+        backbones=_listed(backbone, str) or (DEFAULT_BACKBONE,),
+        alphas=_listed(alpha, float),
+        input_resolutions=_listed(input_resolution, int),
+        training=TrainSettings(
+            weights=weights,
+            quantize=_listed(quantize, str) or (Mode.INT8.value,),
+            fit=fit.value,
+            resize=resize.value,
+            data=DataSettings(
+                labels_csv, path_column, label_column, group_column, split_column, label_regex
+            ),
+            split=SplitSettings(validation, test, seed, group_regex),
+            fitting=replace(
+                preset.fitting, epochs=_first(epochs, preset.fitting.epochs), seed=seed
+            ),
+            fine_tune=replace(
+                tuning,
+                fitting=replace(
+                    tuning.fitting,
+                    epochs=_first(fine_tune_epochs, tuning.fitting.epochs),
+                    seed=seed,
+                ),
+            ),
+            augment=preset.augment,
+            variants=preset.variants,
+        ),
+        timing=TimingSettings(
+            image, threads, runs, None if interpreter is None else interpreter.value
+        ),
+        limits=Limits(max_size_kb, max_latency_ms, min_accuracy),
+        skip_missing=skip_missing,
+    )
+    with TableReporter() as reporter:
+        result = run(images, output, settings, jobs=jobs, force=force, reporter=reporter)
+    print(
+        (output / "results.json").read_text("utf-8")
+        if format is Format.JSON
+        else sweep_text(result)
+    )
+    if result.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reports_errors
 def check(
     images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
     labels_csv: LabelsCsvOption = None,
@@ -898,6 +1028,20 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"expected a number, or three with commas, got {text!r}") from None
+
+
+def _listed(values: list[str] | None, kind: Callable[[str], Item]) -> tuple[Item, ...]:
+    """Of an option that is given several times, or with commas, or both; each value once."""
+    texts = [text.strip() for value in values or () for text in value.split(",")]
+    try:
+        return tuple(dict.fromkeys(kind(text) for text in texts))
+    except ValueError:
+        raise ValueError(
+            f"expected values with commas between, each {_KINDS[kind]}, got {', '.join(texts)!r}"
+        ) from None
+
+
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
 def _triple(text: str | None) -> tuple[float, float, float] | None:

@@ -1,0 +1,141 @@
+"""Work in processes of its own: what ends one of them, memory included, ends no other."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol, TypeVar
+
+from kit.errors import KitError
+from kit.reporting import Reporter
+
+Item = TypeVar("Item")
+_TOLD_EVERY = 1.0  # seconds
+
+
+class Watcher(Protocol):
+    """Who follows the work of several processes, by the names of their tasks."""
+
+    def begin(self, name: str) -> None:
+        """Its process starts."""
+
+    def say(self, name: str, line: str) -> None:
+        """A step of it begins."""
+
+    def warn(self, name: str, line: str) -> None:
+        """Something that the user should know."""
+
+
+class _Relay:
+    """A Reporter whose lines go to the parent process."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+
+    def say(self, line: str) -> None:
+        self._sender.send(("say", line))
+
+    def warn(self, line: str) -> None:
+        self._sender.send(("warn", line))
+
+    def track(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+        told = time.monotonic()
+        for number, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() - told > _TOLD_EVERY:
+                told = time.monotonic()
+                self.say(f"{what}: {number} of {total}")
+
+
+def in_processes(
+    work: Callable[[Any, Reporter], None], tasks: Mapping[str, Any], jobs: int, watcher: Watcher
+) -> Iterator[tuple[str, str]]:
+    """Does `work(task, reporter)` for each task, each in a new process, `jobs` at once.
+
+    Args:
+        work: a function of a module, so that it can be pickled, as can each task.
+        tasks: by name; they start in this order.
+        jobs: processes at once.
+        watcher: takes their lines.
+
+    Yields:
+        Name and error of each task as it ends; the error is one line, empty for a success.
+    """
+    context = get_context("spawn")  # a fork of a process with threads may never start
+    waiting = deque(tasks.items())
+    running: dict[Connection, tuple[str, Any]] = {}
+    errors: dict[str, str] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name, task = waiting.popleft()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(work, task, sender), daemon=True)
+                running[receiver] = (name, process)
+                watcher.begin(name)
+                process.start()
+                sender.close()  # else its end is never seen
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                name, process = running[ready]
+                try:
+                    kind, text = ready.recv()
+                except (EOFError, OSError):
+                    del running[ready]
+                    process.join()
+                    yield name, errors.get(name, _sudden_end(process.exitcode))
+                    continue
+                if kind == "end":
+                    errors[name] = text
+                elif kind == "say":
+                    watcher.say(name, text)
+                else:
+                    watcher.warn(name, text)
+    finally:
+        for _, process in running.values():
+            if process.pid is not None:
+                process.terminate()
+                process.join()
+
+
+def _sudden_end(code: int | None) -> str:
+    how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+    return (
+        f"expected the training to end by itself, its process ended with {how}: if it was for "
+        "want of memory, take fewer --jobs"
+    )
+
+
+def _child(work: Callable[[Any, Reporter], None], task: Any, sender: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.stdout = sys.stderr  # what libraries print is no result
+    # As in the command line: Pillow's remarks on odd files say nothing a user could act on.
+    warnings.filterwarnings("ignore", module="PIL|pydicom")
+    try:
+        work(task, _Relay(sender))
+        error = ""
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (KitError, ValueError, OSError, MemoryError, ImportError) as raised:
+        error = " ".join(str(raised).split()) or type(raised).__name__
+    except Exception as raised:  # of whatever kind: it costs this task alone
+        error = f"{type(raised).__name__}: {' '.join(str(raised).split())}"
+    if error and os.environ.get("KIT_DEBUG") == "1":
+        traceback.print_exc()
+    sender.send(("end", error))
+
+
+def _end_with_parent() -> None:
+    """Else a sweep that is killed leaves trainings behind, which the next one would meet."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
