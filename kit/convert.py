@@ -131,6 +131,8 @@ def _screening_form(
     reporter: Reporter | None,
 ) -> Exported:
     known = exporter.known
+    if not known and exporter.trial is not None:
+        known = _known(exporter.trial)
     if not known:
         raise ConversionError(
             f"{source}: expected photographs of what the model knows, for a screening form, got "
@@ -291,7 +293,6 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         trial,
         settings.target_runtime,
         reporter,
-        known=None if trial is None else _known(trial),
     )
 
 

@@ -200,6 +200,11 @@ class Exporter:
         self._float32_scores: Scores | None = None
 
     @property
+    def trial(self) -> Trial | None:
+        """The images that are scored, without those that could not be read."""
+        return self._trial
+
+    @property
     def labelled(self) -> bool:
         """Whether accuracies can be measured."""
         return self._trial is not None and self._trial.truth is not None

@@ -92,7 +92,6 @@ RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
                     epochs=30,
                     learning_rate=0.03,
                     batch_size=32,
-                    patience=30,
                     optimizer="sgd",
                     schedule="cosine",
                     label_smoothing=0.1,

@@ -185,8 +185,6 @@ def train(
             f"got {settings.targets.positive!r}"
         )
     warnings = (*dataset.warnings, *group_warnings(dataset, settings.split))
-    if settings.screening and settings.fine_tune.layers != NONE:
-        warnings = (*warnings, _FORGETS)
     for line in warnings:
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
@@ -197,7 +195,12 @@ def train(
         f"{choice.input_resolution} pixels, from {weights.description}"
     )
     source = Source(load_backbone(choice, weights), choice, weights, spec, cache)
-    if settings.fine_tune.layers != NONE:
+    if settings.fine_tune.layers != NONE and weights.path is None:
+        reporter.warn(
+            "from random values every layer learns, by --epochs and --learning-rate: --fine-tune "
+            "and its epochs and rate are not used"
+        )
+    elif settings.fine_tune.layers != NONE:
         layers_that_learn(source.backbone, settings.fine_tune.layers)  # told before any work
     features: Mapping[str, Vectors] = {}
     if weights.path is None:
@@ -224,6 +227,13 @@ def train(
         },
         resume=resume,
     )
+    if resume and not checkpoint.history:
+        reporter.say("no epoch to go on from: training starts anew")
+    elif not resume and checkpoint.exists:
+        reporter.warn(
+            f"{checkpoint.folder} holds a training that was broken off, which the first epoch of "
+            "this one replaces: --resume would go on there"
+        )
     with folder_beside(output, force) as run:
         learned = learn(
             source,
@@ -267,6 +277,9 @@ def train(
             name = screening_name(_file_name(mode))
             (run / name).write_bytes(form.content)
             files[name] = form
+        if screened and learned.fine_tuned:
+            reporter.warn(_FORGETS)
+            warnings = (*warnings, _FORGETS)
         report = render(of_run(record, dataset, files, trials["test"], warnings))
         (run / REPORT_NAME).write_text(report, "utf-8")
     checkpoint.discard()

@@ -264,3 +264,14 @@ def test_kit_label_explains_too(looking, photographs, tmp_path):
     done = CliRunner().invoke(app, ["label", *given])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.tf
+def test_one_image_goes_into_a_folder_where_one_is_meant(looking, photographs, tmp_path, capsys):
+    heat = tmp_path / "heat"
+    given = [str(looking), str(photographs[0]), "--explain"]
+    assert main([*given, f"{heat}/"]) == 0
+    assert main([*given, str(heat), "--force"]) == 0
+    assert [path.name for path in heat.iterdir()] == ["disc.png"]
+    assert main([*given, str(photographs[1] / "out.png")]) == 1  # in a file, as if it were a folder
+    assert capsys.readouterr().err.count("\n") == 1

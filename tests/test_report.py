@@ -109,6 +109,7 @@ def scored(labels, scores, truth, images=None, groups=None, point=None, prevalen
         truth,
         groups,
         operation,
+        tuple(images),
     )
     return replace(found, **changes)
 
@@ -698,3 +699,10 @@ def test_training_writes_a_report(finished_run):
     shown = min(MOST, test["n"] - test["correct"])
     assert shown > 0 and page.tags.count("img") == 2 * shown  # each with its heat map
     assert str(Path(finished_run.images).parent) not in html
+
+
+def test_a_name_that_ends_another_is_withheld_with_it():
+    from kit.report.build import _without_names
+
+    found = _without_names("such as Doe_Jane/x.dcm", ["x.dcm", "Doe_Jane/x.dcm"])
+    assert "Doe" not in found and "x.dcm" not in found

@@ -15,6 +15,7 @@ import time
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,11 +25,12 @@ from training_fixtures import SIDE, Listener
 from typer.testing import CliRunner
 
 from kit.cli.app import app
-from kit.data import SplitSettings, load_dataset
-from kit.errors import TrainingError, WeightsError
+from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
+from kit.errors import ImageError, MissingDependencyError, TrainingError, WeightsError
 from kit.evaluation.metrics import Accuracy
 from kit.retrain import TrainSettings
 from kit.run_folder import read_run
+from kit.runtime.machine import machine_kind
 from kit.sweep import (
     Candidate,
     Combination,
@@ -388,17 +390,27 @@ def test_a_folder_of_somebody_else_is_left_alone_even_by_force(tmp_path):
 
 
 def test_what_a_killed_sweep_left_half_done_is_deleted_and_only_that(tmp_path):
-    with _held(tmp_path, FACTS, False):
-        (tmp_path / "mobilenet_v1_0.25_128").mkdir()
+    def leave():
         (tmp_path / ".mobilenet_v1_0.5_128.partial-abc").mkdir()
         (tmp_path / ".decoded-abc").mkdir()
-        (tmp_path / "mobilenet_v1_0.5_128.checkpoint").mkdir()
+        (tmp_path / ".decoded-abc" / "1.ppm").write_bytes(b"a photograph")
+
+    def there():
+        return {path.name for path in tmp_path.iterdir() if not path.name.startswith(".lock")}
+
+    kept = {"sweep.json", "mobilenet_v1_0.25_128", "mobilenet_v1_0.5_128.checkpoint"}
     with _held(tmp_path, FACTS, False):
-        assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".lock")} == {
-            "sweep.json",
-            "mobilenet_v1_0.25_128",
-            "mobilenet_v1_0.5_128.checkpoint",
-        }
+        for name in kept - {"sweep.json"}:
+            (tmp_path / name).mkdir()
+        leave()  # as a training that is killed does
+    assert there() == kept
+    with pytest.raises(KeyboardInterrupt), _held(tmp_path, FACTS, False):
+        leave()
+        raise KeyboardInterrupt
+    assert there() == kept
+    leave()  # as a sweep that is killed does
+    with _held(tmp_path, FACTS, False):
+        assert there() == kept
     with _held(tmp_path, {**FACTS, "images": {"fingerprint": "b"}}, True):
         assert not (tmp_path / "mobilenet_v1_0.25_128").exists()
 
@@ -425,7 +437,7 @@ def test_the_grid_and_the_limits_may_change_but_not_the_training(tmp_path):
     assert one.facts(dataset) == other.facts(dataset)
     trained = SweepSettings(training=TrainSettings(quantize=("float32",)))
     assert trained.facts(dataset) != one.facts(dataset)
-    assert replace(one, timing=TimingSettings(runs=3)).facts(dataset) != one.facts(dataset)
+    assert replace(one, timing=TimingSettings(runs=3)).facts(dataset) == one.facts(dataset)
 
 
 # ---------------------------------------------------------------- the table
@@ -614,6 +626,197 @@ def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp
     seen.clear()
     shared.share_bottlenecks(task, Listener())
     assert [path.name for path in seen] == ["000.png"]  # nothing else is missing
+
+
+# ---------------------------------------------------------------- a sweep that trains nothing
+
+
+def trained_elsewhere(work, tasks, jobs, board):
+    """Instead of in_processes: run folders at once, or an error for those of alpha 0.5."""
+    for name, task in tasks.items():
+        board.begin(name)
+        if task.settings.alpha == 0.5:
+            yield name, f"{task.images / 'red' / '000.png'}: expected a readable image"
+            continue
+        dataset = load_dataset(task.images, task.settings.data)
+        split = split_dataset(dataset, task.settings.split)
+        n = list(split.values()).count("test")
+        figures = {
+            **{"size_bytes": 4, "correct": n, "n": n, "interval_95": [0.5, 1.0]},
+            **{"agreement_with_float32": 1.0, "accuracy": 1.0},
+        }
+        modes = task.settings.quantize
+        record = {
+            **{"schema_version": 1, "card": {}, "images": "", "representative_dataset": {}},
+            "split": split,
+            "metrics": dict.fromkeys(modes, figures),
+            "misclassified": {mode: {} for mode in modes},
+        }
+        task.output.mkdir()
+        (task.output / "run.json").write_text(json.dumps(record))
+        for mode in modes:
+            (task.output / f"model_{mode}.tflite").write_bytes(b"file")
+        yield name, ""
+
+
+class Measured:
+    """Instead of a kit.runtime.benchmark.Benchmark."""
+
+    def __init__(self, image):
+        self.image = image
+
+    def to_json(self):
+        row = {
+            **{"interpreter": "one", "num_threads": 1, "cold_start_ms": 9.0},
+            **{"latency_ms": {"median": 2.0, "p95": 3.0}, "invoke_ms": {"median": 1.0}},
+            "peak_memory_bytes": None,
+        }
+        return {
+            **{"model": "m", "size_bytes": 4, "machine": machine_kind(), "parameters": 1},
+            "image": {"path": str(self.image), "width": 1, "height": 1},
+            **{"multiply_adds": 1, "measurements": [row], "best": [row]},
+        }
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Calls `sweep` with nothing trained or measured; gives the result and what was timed."""
+    draw_folder(tmp_path / "images", {"red": 20, "blue": 20})
+    timed = []
+
+    def measure(file, **asked):
+        timed.append(asked)
+        if asked["runs"] == 13:
+            raise ValueError("expected no 13")
+        return Measured(asked["image"])
+
+    def find(choice, *_):
+        if choice.alpha == 0.75:
+            raise WeightsError("no network")
+        return SimpleNamespace(path=None, description="")
+
+    monkeypatch.setattr("kit.sweep.run.in_processes", trained_elsewhere)
+    monkeypatch.setattr("kit.sweep.run.benchmark", measure)
+    monkeypatch.setattr("kit.sweep.run.find_weights", find)
+    monkeypatch.setattr("kit.sweep.settings.interpreter_name", lambda: "ai_edge_litert")
+    monkeypatch.setattr("kit.sweep.run.write_plots", lambda *_: {})
+
+    def call(**changes):
+        timed.clear()
+        asked = {"alphas": (0.25,), "training": TrainSettings(weights="elsewhere")}
+        settings = SweepSettings(**{**asked, **changes})
+        return sweep(tmp_path / "images", tmp_path / "out", settings), timed
+
+    return call
+
+
+def test_other_groups_or_parts_or_names_are_refused_in_words(quick, tmp_path):
+    images = tmp_path / "images"
+    paths = [path.relative_to(images).as_posix() for path in sorted(images.rglob("*.png"))]
+    table = tmp_path / "table.csv"
+
+    def write(patient, part):
+        lines = [
+            f"{path},{path.split('/')[0]},{patient(number)},{part(number)}"
+            for number, path in enumerate(paths)
+        ]
+        table.write_text("\n".join(["path,label,patient,part", *lines]))
+
+    def part(number):
+        return ("train", "test", "validation")[number % 3]
+
+    data = DataSettings(table, group_column="patient", split_column="part")
+    training = TrainSettings(weights="elsewhere", data=data)
+    write(lambda number: number, part)
+    assert not quick(training=training)[0].failures
+    assert not quick(training=training)[0].failures
+    others = (lambda number: number % 3, part), (lambda number: number, lambda n: part(n + 1))
+    for patient, another in others:
+        write(patient, another)
+        with pytest.raises(TrainingError, match="other groups, parts or file names"):
+            quick(training=training)
+    write(lambda number: number, part)
+    (images / paths[1]).rename(images / "blue" / "renamed.png")
+    paths[1] = "blue/renamed.png"
+    write(lambda number: number, part)
+    with pytest.raises(TrainingError, match="file names"):
+        quick(training=training)
+
+
+def test_a_run_on_files_that_are_gone_is_a_row_with_an_error(quick, tmp_path):
+    quick()
+    path = tmp_path / "out" / "mobilenet_v1_0.25_224" / "run.json"
+    record = json.loads(path.read_text())
+    record["split"]["red/gone.png"] = "test"
+    path.write_text(json.dumps(record))
+    (failed,) = quick()[0].failures
+    assert "some of its own are not" in failed.error
+
+
+def test_other_timing_settings_redo_the_timing_alone(quick, tmp_path):
+    assert len(quick()[1]) == 1
+    assert quick()[1] == []
+    again, timed = quick(timing=TimingSettings(runs=7))
+    assert [asked["runs"] for asked in timed] == [7]
+    assert timed[0]["interpreter"] == "ai_edge_litert"
+    assert not again.failures
+    assert quick(timing=TimingSettings(runs=7))[1] == []
+    (failed,) = quick(timing=TimingSettings(runs=13))[0].failures
+    assert (failed.error, failed.timed) == ("expected no 13", None)
+    (kept,) = (tmp_path / "out" / "timings").iterdir()
+    assert json.loads(kept.read_text())["settings"]["runs"] == 7
+    assert "path" not in json.loads(kept.read_text())["image"]
+
+
+def test_mistakes_of_timing_are_told_before_anything_is_trained(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("kit.sweep.settings.find_spec", lambda name: None)
+    (tmp_path / "notes.txt").write_text("no image")
+    for name in ("absent.jpg", "notes.txt"):
+        with pytest.raises(ImageError, match=name):
+            quick(timing=TimingSettings(image=tmp_path / name))
+    with pytest.raises(MissingDependencyError, match="pip install tflite-runtime"):
+        quick(timing=TimingSettings(interpreter="tflite_runtime"))
+    assert not (tmp_path / "out").exists()
+    for wrong in ({"runs": 10**6 + 1}, {"threads": 257}, {"runs": 0}, {"interpreter": "another"}):
+        with pytest.raises(ValueError, match="expected"):
+            TimingSettings(**wrong)
+
+
+def test_what_is_left_out_on_request_is_no_failure(quick, tmp_path, monkeypatch):
+    asked = {
+        "backbones": ("mobilenet_v1", "mobilenet_v3_small"),
+        "alphas": (0.25, 0.75, 1.0),
+        "training": TrainSettings(weights="elsewhere", quantize=("int8", "int16x8")),
+        "skip_missing": True,
+    }
+    result, _ = quick(**asked)
+    assert result.failures == ()
+    assert {row.name.removeprefix("mobilenet_") for row in result.rows if row.skipped} == {
+        "v1_0.75_224_int8",
+        "v1_0.75_224_int16x8",
+        "v3_small_0.75_224_int8",
+        "v3_small_0.75_224_int16x8",
+        "v3_small_1_224_int16x8",
+    }
+    monkeypatch.setattr("kit.sweep.sweep", lambda *_, **__: result)
+    shown = kit("sweep", "photos", "--output", tmp_path / "out")
+    assert shown.exit_code == 0
+    assert "mobilenet_v1_0.75_224 int8, int16x8: left out: no network" in shown.stdout
+    assert "failed" not in shown.stdout
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "<b>mobilenet_v1_0.75_224 int8, int16x8</b>: left out: no network" in page
+    nothing = replace(result, rows=result.rows[-1:], findings=judge(result.rows[-1:]))
+    monkeypatch.setattr("kit.sweep.sweep", lambda *_, **__: nothing)
+    assert kit("sweep", "photos", "--output", tmp_path / "out").exit_code == 1
+
+
+def test_results_do_not_say_where_the_photographs_lie(quick, tmp_path):
+    (failed,) = quick(alphas=(0.25, 0.5))[0].failures
+    assert failed.error == "images/red/000.png: expected a readable image"
+    for name in ("results.csv", "results.json", "report.html"):
+        text = (tmp_path / "out" / name).read_text("utf-8")
+        assert failed.error in text
+        assert str(tmp_path) not in text
 
 
 # ---------------------------------------------------------------- a whole sweep
@@ -845,6 +1048,7 @@ def test_what_is_not_said_has_its_default(called):
         (("--quantize", "auto"), "auto"),
         (("--min-accuracy", "90"), "min_accuracy from 0 to 1"),
         (("--alpha", "0.3"), "got 0.3"),
+        (("--threads", "999"), "1 to 256 threads, got 999"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, arguments, said):

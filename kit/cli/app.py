@@ -790,7 +790,7 @@ def sweep(
         if format is Format.JSON
         else sweep_text(result)
     )
-    if result.failures:
+    if result.failures or result.findings.best is None:
         raise typer.Exit(1)
 
 
@@ -866,9 +866,13 @@ def label(
     std: Annotated[str | None, typer.Option(help="Likewise: one number, or three.")] = None,
     resize: Annotated[Resize | None, typer.Option(help="Likewise.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
-    explain: Annotated[
-        Path | None,
-        typer.Option(help="Where it looked: a PNG to write, or a folder for several images."),
+    explain: Annotated[  # no Path, which would drop a slash at the end
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where it looked: a PNG to write, or a folder (for several images, or with a / "
+            "at the end).",
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> None:

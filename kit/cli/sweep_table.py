@@ -92,7 +92,7 @@ def _table(progress: Progress) -> Table:
 
 
 def sweep_text(result: SweepResult) -> str:
-    """A line for each file, then the recommendations, then what failed."""
+    """A line for each file, then the recommendations, then what was left out or failed."""
     from kit.sweep.results import failures
 
     findings = result.findings
@@ -146,5 +146,7 @@ def sweep_text(result: SweepResult) -> str:
         "",
     ]
     text += [f"{one.question}: {one.words}" for one in findings.recommendations]
-    text += [f"{name}: failed: {error}" for name, error in failures(result.rows)]
+    for what, skipped in (("left out", True), ("failed", False)):
+        told = failures(result.rows, skipped=skipped)
+        text += [f"{name}: {what}: {error}" for name, error in told]
     return "\n".join([*text, str(result.folder / "report.html")])

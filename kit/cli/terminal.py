@@ -79,7 +79,7 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
         except KeyboardInterrupt:
             print(
                 "kit: interrupted; nothing was overwritten, and what is in the cache is not "
-                "computed again",
+                "computed again; fine-tuning goes on with --resume",
                 file=sys.stderr,
             )
             raise typer.Exit(130) from None

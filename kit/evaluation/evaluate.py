@@ -32,6 +32,7 @@ class ModelEvaluation:
         truth: int64 `[images]`, indices of labels.
         groups: of each image (patients); None: each by itself.
         operation: what the file's operating point does here; None where it has none.
+        paths: of every image that was scored, relative to the folder.
         unknown: how images of something else are told from these; None without such.
     """
 
@@ -42,6 +43,7 @@ class ModelEvaluation:
     truth: Truth = field(repr=False, compare=False)
     groups: tuple[str, ...] | None = field(repr=False)
     operation: Operation | None
+    paths: tuple[str, ...] = field(repr=False)
     unknown: UnknownFigures | None = None
 
     def table(self, positive: str, prevalence: float | None = None) -> tuple[ThresholdFigures, ...]:
@@ -170,6 +172,7 @@ def evaluate_model(
         truth,
         groups,
         operation,
+        tuple(paths),
         unknown,
     )
 

@@ -77,6 +77,7 @@ def of_run(
         trial.truth,
         trial.groups,
         operation,
+        tuple(trial.paths),
     )
     counts = []
     for index, label in enumerate(dataset.labels):
@@ -100,7 +101,10 @@ def of_run(
         screening=next((e.card for e in files.values() if e.card.screening is not None), None),
     )
     groups = {image.group for image in dataset.images} - {None}
+    tuned = any(epoch.get("phase") for epoch in record["history"])
+    outcome = "in the files" if record.get("fine_tuned") else "brought nothing: the head is alone"
     facts = (
+        *((("fine-tuning", outcome),) if tuned else ()),
         ("images", f"{len(paths)} of {len(dataset.labels)} classes"),
         ("groups (patients)", _groups_text(settings, len(groups))),
         *report.facts,
@@ -142,7 +146,7 @@ def of_evaluation(
     """
     file, evaluation = classifier.file, scored.evaluation
     name = Path(images).resolve().name
-    paths = [wrong.image for wrong in evaluation.misclassified]
+    paths = list(scored.paths)
     facts = FileFacts(
         name=file.path.name,
         mode=file.card.quantization if file.card else "",
@@ -363,6 +367,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _without_names(text: str, names: Iterable[str]) -> str:
-    for name in names:
+    for name in sorted(names, key=len, reverse=True):  # one may be the end of another
         text = text.replace(name, _WITHHELD)
     return text

@@ -19,6 +19,7 @@ _RAMP = np.array(
     [(0, 0, 0), (110, 0, 120), (220, 40, 50), (255, 160, 0), (255, 255, 120)], np.float32
 )
 """Colours from no evidence to the most; brighter all the way, so that it reads in grey too."""
+_BAND = 64  # rows that are drawn at once
 _OPACITY = 0.65  # where the evidence is strongest; the photograph is to be seen beneath
 
 
@@ -43,10 +44,14 @@ def overlay(pixels: Pixels, activation_map: ActivationMap) -> Image:
     small = Image.fromarray(shares.astype(np.float32))
     heat = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
     steps = np.linspace(0, 1, len(_RAMP))
-    colours = np.stack([np.interp(heat, steps, channel) for channel in _RAMP.T], axis=-1)
-    opacity = _OPACITY * heat[..., None]
-    blended = pixels * (1 - opacity) + colours * opacity
-    return Image.fromarray(np.floor(blended + 0.5).astype(np.uint8))
+    result = np.empty_like(pixels)
+    for start in range(0, height, _BAND):  # a large X-ray at once would take a Pi's whole memory
+        rows = slice(start, start + _BAND)
+        colours = np.stack([np.interp(heat[rows], steps, channel) for channel in _RAMP.T], axis=-1)
+        opacity = _OPACITY * heat[rows, :, None]
+        blended = pixels[rows] * (1 - opacity) + colours * opacity
+        result[rows] = np.floor(blended + 0.5).astype(np.uint8)
+    return Image.fromarray(result)
 
 
 def seen_part(pixels: Pixels, spec: PreprocessSpec) -> Pixels:

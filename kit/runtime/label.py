@@ -134,7 +134,8 @@ def label_images(
         style: one of FORMATS.
         out: results.
         err: failures, where the format has no place for them.
-        explain: where overlays go: a PNG for one file, else a folder; None: nowhere.
+        explain: where overlays go: a PNG for one file; for several, or where it is a folder or
+            ends in a slash, a folder; None: nowhere.
         force: replace overlays that are there.
     """
     if "-" in images:
@@ -144,7 +145,9 @@ def label_images(
     one = len(images) == 1 and os.path.isfile(images[0])
     results: Iterable[Classification | Failure]
     if explain is not None:
-        results = _explained(classifier, paths, Path(explain), one, force)
+        # A glob may give one image where the user means a folder.
+        folder = os.fspath(explain).endswith(("/", os.sep)) or os.path.isdir(explain)
+        results = _explained(classifier, paths, Path(explain), one and not folder, force)
     elif one:
         results = _one(classifier, images[0])
     else:
@@ -326,6 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as head, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"kit-label: {error}", file=sys.stderr)
         return 1
     return 0 if passed else 1
 

@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
@@ -57,7 +57,7 @@ class _Relay:
 
 def in_processes(
     work: Callable[[Any, Reporter], None], tasks: Mapping[str, Any], jobs: int, watcher: Watcher
-) -> Iterator[tuple[str, str]]:
+) -> Generator[tuple[str, str], None, None]:
     """Does `work(task, reporter)` for each task, each in a new process, `jobs` at once.
 
     Args:

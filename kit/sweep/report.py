@@ -49,6 +49,7 @@ def render(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any], ti
         headings=[(name, kind) for name, (_, kind) in CELLS.items()],
         table=table,
         failures=failures(rows),
+        left_out=failures(rows, skipped=True),
         plots={
             name: (AXES[name].title, Markup(plot.svg), plot.key) for name, plot in plots.items()
         },

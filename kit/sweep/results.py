@@ -132,6 +132,7 @@ class Row:
         scored: None: it could not be trained or converted.
         timed: None: it could not be timed.
         error: what went wrong, in one line; empty where nothing did.
+        skipped: left out, as asked or because there can be no such file: `error` says why.
     """
 
     combination: Combination
@@ -140,6 +141,7 @@ class Row:
     scored: Scored | None
     timed: Timed | None
     error: str = ""
+    skipped: bool = False
 
     @property
     def name(self) -> str:
@@ -276,6 +278,7 @@ COLUMNS: Mapping[str, Callable[[Row, Findings], Any]] = MappingProxyType(
         "worse_than_best": _compared(lambda found: found.is_real),
         "file": lambda row, findings: None if row.file is None else row.file.as_posix(),
         "error": lambda row, findings: row.error or None,
+        "skipped": lambda row, findings: row.skipped,
     }
 )
 """Of results.csv and results.json. Accuracies are shares, 0 to 1, with 95 % intervals; `_ms` are
@@ -320,22 +323,25 @@ def results_json(rows: Sequence[Row], findings: Findings, facts: Mapping[str, An
     return json.dumps(data, ensure_ascii=False, indent=1)
 
 
-def failures(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What failed and why; the files of one combination that failed alike together."""
+def failures(rows: Sequence[Row], *, skipped: bool = False) -> list[tuple[str, str]]:
+    """What failed (or: was left out) and why; files of one combination that did alike together."""
     modes: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row.error:
+        if row.error and row.skipped == skipped:
             modes.setdefault((row.combination.name, row.error), []).append(row.quantization)
     return [(f"{name} {', '.join(failed)}", error) for (name, error), failed in modes.items()]
 
 
-def read_timing(path: Path, machine: str, size_bytes: int) -> dict[str, Any] | None:
-    """An earlier timing of this file on such a machine; None where there is none that holds."""
+def read_timing(
+    path: Path, machine: str, size_bytes: int, settings: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """An earlier timing of this file, by these settings (TimingSettings.to_json), on such a
+    machine; None where there is none that holds."""
     try:
         record = load_json(path.read_bytes(), str(path))
     except (OSError, SpecError):
         return None
     if not isinstance(record, dict):
         return None
-    known = (record.get("machine"), record.get("size_bytes"))
-    return record if known == (machine, size_bytes) else None
+    known = (record.get("machine"), record.get("size_bytes"), record.get("settings"))
+    return record if known == (machine, size_bytes, settings) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -23,7 +24,6 @@ from kit.reporting import Reporter
 from kit.retrain import TrainSettings, train
 from kit.run_folder import REPORT_NAME, RUN_NAME, read_run
 from kit.runtime.benchmark import benchmark
-from kit.runtime.interpreter import interpreter_name
 from kit.runtime.machine import machine_kind
 from kit.spec import SCHEMA_VERSION
 from kit.sweep.bottlenecks import DECODED_PREFIX, SharedTask, share_bottlenecks
@@ -79,7 +79,7 @@ class SweepResult:
 
     @property
     def failures(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.error)
+        return tuple(row for row in self.rows if row.error and not row.skipped)
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ def sweep(
     Raises:
         DataError: the images cannot be used.
         ValueError: impossible settings.
+        ImageError: the image to time with cannot be read.
+        MissingDependencyError: the interpreter to time with is not installed.
         WeightsError: combinations have no weights; the message names them all.
         TrainingError: the folder holds something else, or another sweep is at work in it.
     """
@@ -156,6 +158,7 @@ def sweep(
     grid, left_out = combinations(settings.backbones, settings.alphas, settings.input_resolutions)
     for line in left_out:
         reporter.warn(f"left out: {line}")
+    settings = replace(settings, timing=settings.timing.checked())
     weights, missing = _weights(grid, settings, reporter)
     dataset = load_dataset(root, settings.training.data)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.training.split)):
@@ -166,7 +169,7 @@ def sweep(
         work = _Work(root, folder, settings, cache, dataset, weights, machine_kind())
         board, errors = _train_all(work, missing, jobs, reporter)
         timings = _time_all(work, errors, board)
-        rows, groups = _rows(work, grid, errors, timings)
+        rows, groups = _rows(work, grid, errors, missing, timings)
         findings = judge(rows, settings.limits, groups)
         result = SweepResult(folder, rows, findings, work.machine)
         _write(result, work, timings, groups is not None)
@@ -272,10 +275,11 @@ def _train_all(
     later = served - shared.keys()
     for names in (tasks.keys() - later, later):
         some = {name: task for name, task in tasks.items() if name in names}
-        for name, error in in_processes(train_combination, some, jobs, board):
-            board.end(name, error, "" if error else _accuracies(work.run(pending[name])))
-            if error:
-                errors[pending[name]] = error
+        with closing(in_processes(train_combination, some, jobs, board)) as ended:
+            for name, error in ended:
+                board.end(name, error, "" if error else _accuracies(work.run(pending[name])))
+                if error:
+                    errors[pending[name]] = error
     return board, errors
 
 
@@ -319,7 +323,7 @@ def _time_all(
     """By file the benchmark's record, or an error."""
     found: dict[tuple[Combination, str], dict[str, Any] | str] = {}
     timing = work.settings.timing
-    interpreter = timing.interpreter
+    asked = timing.to_json()
     for combination in work.weights:
         if not (modes := work.modes(combination)):
             continue
@@ -332,21 +336,20 @@ def _time_all(
         for mode in modes:
             path, file = work.timing(combination, mode), work.file(combination, mode)
             try:
-                kept = read_timing(path, work.machine, file.stat().st_size)
+                kept = read_timing(path, work.machine, file.stat().st_size, asked)
                 if kept is None:
-                    interpreter = interpreter or interpreter_name()
                     board.say(step, mode)
                     measured = benchmark(
                         file,
                         image=timing.image or _photograph(work, combination),
                         most_threads=timing.threads,
                         runs=timing.runs,
-                        interpreter=interpreter,
+                        interpreter=timing.interpreter,
                     )
-                    kept = _anonymous(measured.to_json())
+                    kept = {"settings": asked, **_anonymous(measured.to_json())}
                     write_beside(path, json.dumps(kept, indent=1).encode(), force=True)
                 found[combination, mode] = kept
-            except (KitError, OSError) as error:
+            except (KitError, OSError, ValueError) as error:
                 found[combination, mode] = failed = " ".join(str(error).split())
         board.end(step, failed)
     return found
@@ -367,12 +370,14 @@ def _rows(
     work: _Work,
     grid: Sequence[Combination],
     errors: Mapping[Combination, str],
+    missing: Mapping[Combination, str],
     timings: Mapping[tuple[Combination, str], dict[str, Any] | str],
 ) -> tuple[tuple[Row, ...], tuple[str, ...] | None]:
     """A row for each file of the grid, and the group of each test image."""
     rows: list[Row] = []
     split: dict[str, str] | None = None
     groups: tuple[str, ...] | None = None
+    known = {image.path for image in work.dataset.images}
     for combination in grid:
         record: dict[str, Any] | None = None
         error = errors.get(combination, "")
@@ -381,6 +386,12 @@ def _rows(
                 record = read_run(work.run(combination))
             except SpecError as damaged:
                 error = str(damaged)
+        if record is not None and not record["split"].keys() <= known:
+            record = None
+            error = (
+                "expected a run on the images that are there, some of its own are not: delete "
+                f"{work.run(combination)}, and it is trained again"
+            )
         if record is not None and split is None:
             split = record["split"]
             regex = work.settings.training.split.group_regex
@@ -394,14 +405,22 @@ def _rows(
             timing = timings.get((combination, mode))
             if mode not in work.modes(combination):
                 wrong = f"TensorFlow Lite lacks an operator for {mode} of this backbone"
-                rows.append(
-                    Row(combination, mode, None, None, None, errors.get(combination, wrong))
-                )
+                wrong = missing.get(combination, wrong)
+                rows.append(Row(combination, mode, None, None, None, wrong, skipped=True))
             elif record is None or error:
-                rows.append(Row(combination, mode, None, None, None, error))
+                skipped = combination in missing
+                rows.append(Row(combination, mode, None, None, None, error, skipped))
             else:
                 rows.append(_row(work, combination, mode, record, timing))
-    return tuple(rows), groups
+    return tuple(replace(row, error=_unplaced(row.error, work.images)) for row in rows), groups
+
+
+def _unplaced(text: str, images: Path) -> str:
+    """Without the absolute path of the folder of images: results are passed on."""
+    folder = images.resolve()
+    for path in dict.fromkeys((str(images.absolute()), str(folder))):
+        text = re.sub(re.escape(path) + r"(?![\w-])", lambda _: folder.name, text)
+    return text
 
 
 def _row(
@@ -467,7 +486,18 @@ def _held(folder: Path, facts: dict[str, Any], force: bool) -> Iterator[None]:
                     continue
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         check_same(folder, facts)
-        for path in folder.glob(".*"):
-            if path.name.startswith(DECODED_PREFIX) or ".partial-" in path.name:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-        yield
+        _clean(folder)
+        try:
+            yield
+        finally:
+            _clean(folder)
+
+
+def _clean(folder: Path) -> None:
+    """Deletes what trainings that were killed left half done, decoded photographs above all."""
+    for path in folder.glob(".*"):
+        if path.name.startswith(DECODED_PREFIX) or ".partial-" in path.name:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from kit.data import Dataset
+from kit.data import Dataset, split_dataset
 from kit.defaults import DEFAULT_BACKBONE
-from kit.errors import SpecError, TrainingError
+from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export import AUTO
 from kit.files import write_beside
 from kit.retrain import TrainSettings
-from kit.spec import SCHEMA_VERSION, load_json
+from kit.runtime.images import read_image
+from kit.runtime.interpreter import INTERPRETERS, interpreter_name
+from kit.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.sweep.judge import Limits
 
 SETTINGS_NAME = "sweep.json"
+_MOST_RUNS = 10**6
+_DIGESTS: Mapping[str, str] = MappingProxyType(
+    {
+        "images.fingerprint": "other images or labels (images.fingerprint)",
+        "images.split": "other groups, parts or file names of the images (images.split)",
+    }
+)
+"""Facts that tell nobody anything by their values."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,35 @@ class TimingSettings:
     interpreter: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("threads", "runs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        for name, most in (("threads", MOST_THREADS), ("runs", _MOST_RUNS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"expected 1 to {most} {name}, got {getattr(self, name)}")
+        if self.interpreter not in (None, *INTERPRETERS):
+            raise ValueError(
+                f"expected an interpreter of {', '.join(INTERPRETERS)}, got {self.interpreter!r}"
+            )
+
+    def checked(self) -> TimingSettings:
+        """These, with the interpreter's name, once it is sure that they can be followed.
+
+        Raises:
+            ImageError: the image cannot be read.
+            MissingDependencyError: the interpreter is not installed.
+        """
+        if self.image is not None:
+            try:
+                read_image(self.image)
+            except ImageError as error:
+                raise ImageError(f"{self.image}: {error}") from error
+        if self.interpreter is None:
+            return replace(self, interpreter=interpreter_name())
+        # Not imported: tflite_runtime does not go with TensorFlow in one process.
+        if find_spec(self.interpreter) is None:
+            raise MissingDependencyError(
+                f"expected {self.interpreter} to time files with, found none: "
+                f"pip install {self.interpreter.replace('_', '-')}"
+            )
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Of the image its content, not its name."""
@@ -60,7 +98,7 @@ class SweepSettings:
         input_resolutions: in pixels; none: each backbone's default.
         training: how each combination is trained and what it is quantised to; its own backbone,
             alpha and input resolution are not looked at.
-        timing: how each file is timed.
+        timing: how each file is timed; with others only that is done again.
         limits: of the model that is looked for; other ones need no other sweep.
         skip_missing: leave out combinations without weights, instead of refusing to start.
     """
@@ -87,10 +125,12 @@ class SweepSettings:
         training = {**asdict(self.training), "data": self.training.data.to_json()}
         for name in ("backbone", "alpha", "input_resolution"):
             del training[name]
+        split = split_dataset(dataset, self.training.split)
+        groups = sorted((image.path, image.group) for image in dataset.images)
+        digest = hashlib.sha256(json.dumps([split, groups], sort_keys=True).encode()).hexdigest()
         facts = {
-            "images": {"fingerprint": dataset.fingerprint},
+            "images": {"fingerprint": dataset.fingerprint, "split": digest},
             "training": training,
-            "timing": self.timing.to_json(),
         }
         return dict(json.loads(json.dumps(facts, default=str)))
 
@@ -117,7 +157,8 @@ def check_same(folder: Path, facts: dict[str, Any]) -> None:
     differing = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     if differing:
         shown = ", ".join(
-            f"{name} {there.get(name)!r} then and {here.get(name)!r} now" for name in differing[:3]
+            _DIGESTS.get(name, f"{name} {there.get(name)!r} then and {here.get(name)!r} now")
+            for name in differing[:3]
         )
         raise TrainingError(
             f"{folder}: expected the images and settings of the sweep that is there, got {shown}: "

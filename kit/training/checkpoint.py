@@ -40,11 +40,16 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._key = hashlib.sha256(
             json.dumps({"version": _VERSION, **facts}, sort_keys=True, default=str).encode()
         ).hexdigest()
         self._state = self._read() if resume else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a checkpoint, of whatever run."""
+        return (self.folder / _STATE).exists()
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -70,20 +75,20 @@ class Checkpoint:
 
     def save(self, model: keras.Model, best: list[Any], history: list[dict[str, float]]) -> None:
         """Keeps an epoch's weights and optimizer state."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         epoch = len(history)
         last = [np.asarray(variable) for variable in _variables(model)]
         contents = {"last": last, "best": best}
         # Another run's file, which its state may still name, must not be replaced before it.
         names = {kind: f"{kind}-{self._key[:8]}-{epoch}.npz" for kind in contents}
         for kind, arrays in contents.items():
-            partial = self._folder / f"partial-{kind}.npz"
+            partial = self.folder / f"partial-{kind}.npz"
             np.savez(partial, *arrays)
-            partial.replace(self._folder / names[kind])
+            partial.replace(self.folder / names[kind])
         state = {"key": self._key, "files": names, "history": history}
-        write_beside(self._folder / _STATE, json.dumps(state).encode(), force=True)
+        write_beside(self.folder / _STATE, json.dumps(state).encode(), force=True)
         self._state = state
-        for path in self._folder.glob("*.npz"):
+        for path in self.folder.glob("*.npz"):
             if path.name not in names.values():
                 path.unlink()
 
@@ -92,18 +97,18 @@ class Checkpoint:
         if self._state is None:
             return
         for name in (_STATE, *self._state["files"].values()):
-            (self._folder / name).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody put something else into it
-            self._folder.rmdir()
+            self.folder.rmdir()
         self._state = None
 
     def _arrays(self, kind: str) -> list[Any]:
         assert self._state is not None
-        with np.load(self._folder / self._state["files"][kind]) as stored:
+        with np.load(self.folder / self._state["files"][kind]) as stored:
             return [stored[f"arr_{index}"] for index in range(len(stored.files))]
 
     def _read(self) -> dict[str, Any] | None:
-        path = self._folder / _STATE
+        path = self.folder / _STATE
         if not path.exists():
             return None
         try:
@@ -113,14 +118,14 @@ class Checkpoint:
             raise self._damaged(error) from error
         if key != self._key:
             raise TrainingError(
-                f"{self._folder}: expected the checkpoint of this run, got one of other images or "
+                f"{self.folder}: expected the checkpoint of this run, got one of other images or "
                 "settings: give the same ones again, or delete the folder"
             )
         return state
 
     def _damaged(self, reason: object) -> TrainingError:
         return TrainingError(
-            f"{self._folder}: expected a checkpoint that can be read, got a damaged one "
+            f"{self.folder}: expected a checkpoint that can be read, got a damaged one "
             f"({reason}): delete the folder and train again"
         )
 

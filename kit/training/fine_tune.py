@@ -8,6 +8,7 @@ photograph is kept: an epoch costs the layers that learn.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,8 @@ _MOMENTUM = 0.9
 """Of batch normalisation's moving statistics. Keras' 0.99 and 0.999 are for thousands of steps an
 epoch; here an epoch may have ten, and validation would see statistics of the old network for
 long."""
-_ROOM = 4 << 30  # bytes of activations that are kept on disk; the others are computed every time
+_ROOM = 2 << 30
+"""Bytes of activations that are kept on disk, of each part; the others are computed every time."""
 
 
 @dataclass(frozen=True)
@@ -297,15 +299,15 @@ class _Activations:
         self.shape = shape
         self._photographs = photographs
         self._run = run
-        # A full disk would end the process without a word.
+        self._same = photographs.augmentation == Augmentation()  # in every epoch
         free = min(_ROOM, shutil.disk_usage(room.parent).free // 2)
-        rows = min(len(photographs.images), free // (2 * math.prod(shape)))
-        if photographs.augmentation != Augmentation():
-            rows = 0  # never the same twice
+        rows = min(len(photographs.images), free // (2 * math.prod(shape))) if self._same else 0
+        if not _reserve(room, rows * 2 * math.prod(shape)):
+            rows = 0
         self._known = np.zeros(rows, np.bool_)
         # In half precision: a thousandth of a value, less than augmentation or int8 change.
         self._kept = (
-            np.memmap(room, np.float16, "w+", shape=(rows, *shape)) if rows else np.empty((0,))
+            np.memmap(room, np.float16, "r+", shape=(rows, *shape)) if rows else np.empty((0,))
         )
 
     def __call__(self, indices: npt.NDArray[np.int64], epoch: int) -> Vectors:
@@ -315,16 +317,31 @@ class _Activations:
             if index < len(self._known) and self._known[index]:
                 return np.asarray(self._kept[index], np.float32)
             values = self._run(self._photographs.read(index, epoch))
-            if index >= len(self._known):
-                return values
-            self._kept[index], self._known[index] = values, True
-            return np.asarray(self._kept[index], np.float32)  # as in every later epoch
+            if self._same:  # the same numbers, kept or not: room must not decide on the weights
+                values = values.astype(np.float16).astype(np.float32)
+            if index < len(self._known):
+                self._kept[index], self._known[index] = values, True
+            return values
 
         try:
             return np.stack(list(ordered_map(work, map(int, indices), default_threads())))
         except Exception as error:
             self.failure = error
             raise
+
+
+def _reserve(path: Path, size: int) -> bool:
+    """A file of this size, on real blocks: a disk that is full later would end the process without
+    a word. False where there is no room."""
+    with path.open("wb") as file:
+        try:
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
