@@ -30,6 +30,7 @@ MOST_CENTRES = 128
 """More gained little in measurements, and cost room."""
 LEAST_IMAGES = 20
 """Training images for any estimate at all; hundreds make a good one."""
+_FOR_DIRECTIONS = 0.6  # share of the room
 _IMAGES_A_CENTRE = 8  # at least; a centre of one image would be no distance away from it
 _LEAST_VARIANCE = 1e-6  # of the largest; copies of few images have none in most directions
 _LEAST_APART = 0.01  # of the training images' mean squared distance from their mean
@@ -70,7 +71,7 @@ class Familiarity:
 
         Args:
             features: float32 `[images, features]`.
-            room: bytes that directions and centres may take, about; the number of centres gives.
+            room: bytes that directions and centres may take, about; their numbers follow.
 
         Raises DataError where there are too few images, or all are alike.
         """
@@ -84,9 +85,11 @@ class Familiarity:
         if not deviation.any():
             raise DataError("expected training images with different features, all are alike")
         deviation = np.maximum(deviation, _LEAST_DEVIATION * deviation.mean())
-        directions = _directions((vectors - mean) / deviation)
+        width = features.shape[1]
+        most = int(np.clip(_FOR_DIRECTIONS * room / (2 * width), 1, min(DIRECTIONS, width - 1)))
+        directions = _directions((vectors - mean) / deviation, most)
         distinct = len(np.unique(vectors, axis=0))
-        left = (room - directions.size * 2) / features.shape[1]
+        left = (room - directions.size * 2) / width
         count = int(np.clip(left, 1, min(MOST_CENTRES, max(1, distinct // _IMAGES_A_CENTRE))))
         centres, step = _centres(vectors, count)
         lengths = ((centres * step) ** 2).sum(axis=1) / 2
@@ -114,14 +117,14 @@ class Familiarity:
         return np.asarray((np.maximum(squares, 0) * np.maximum(away, 0)) ** 0.25)
 
 
-def _directions(values: Array) -> Array:
+def _directions(values: Array, count: int) -> Array:
     """Those in which the covariance is larger than its rest, and how much of them not to count."""
     from sklearn.covariance import ledoit_wolf
 
     covariance, _ = ledoit_wolf(values, assume_centered=True)
     variances, axes = np.linalg.eigh(covariance)
     variances = np.maximum(variances, _LEAST_VARIANCE * variances[-1])
-    others = len(variances) - min(DIRECTIONS, len(variances) - 1)
+    others = len(variances) - count
     weights = np.sqrt(1 - variances[:others].mean() / variances[others:])
     rounded = (weights[:, None] * axes[:, others:].T).astype(np.float16)
     return np.asarray(rounded.astype(np.float64))

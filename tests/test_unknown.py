@@ -85,10 +85,15 @@ def test_both_distances_are_the_textbook_s(features):
 def test_room_decides_how_many_centres(features):
     from converters.familiarity import Familiarity
 
-    directions = Familiarity.of(features).directions
-    room = directions.size * 2 + 7 * features.shape[1]
-    assert len(Familiarity.of(features, room).centres) == 7
-    assert len(Familiarity.of(features, 0).centres) == 1
+    width = features.shape[1]
+    for room in (20 * width, 60 * width):
+        known = Familiarity.of(features, room)
+        used = known.directions.size * 2 + known.centres.size
+        assert room - 2 * width < used <= room
+    for count in (known.directions, known.centres):
+        assert len(count) > 5
+    least = Familiarity.of(features, 0)
+    assert (len(least.directions), len(least.centres)) == (1, 1)
 
 
 def test_copies_do_not_count_as_images(features):
