@@ -32,7 +32,8 @@ from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import PATTERNS, draw_pattern
 from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
 
-_GROWTH = 0.11  # of the file by what it knows of its training images; operators come on top
+_GROWTH = 0.13  # of the file by its further constants; operators and the card come on top
+_BYTES_A_FEATURE, _BYTES_A_MAP_WEIGHT = 8, 2  # scale and offset; the heat map
 _LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them all
 
 
@@ -116,7 +117,9 @@ def screening_form(
     check_enough(len(train.paths), len(validation.paths))
     reporter.say(f"screening form of {exported.mode}")
     features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
-    flatbuffer = extended(plain, Familiarity.of(features, _GROWTH * len(plain)))
+    width, labels = features.shape[1], len(exported.card.labels)
+    room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
+    flatbuffer = extended(plain, Familiarity.of(features, room))
     figures, threshold = {}, 0.0
     for part in (validation, *([test] if test is not None else ())):
         found = _over_images(
