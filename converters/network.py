@@ -44,12 +44,21 @@ class Network:
 
         Returns:
             float32 `[images, output_width]`.
+
+        Raises ConversionError where TensorFlow lacks an operator on this processor.
         """
         import tensorflow as tf
 
         rows = []
         for row in inputs:
-            answer = self.function(tf.constant(row[None]))
+            try:
+                answer = self.function(tf.constant(row[None]))
+            except tf.errors.UnimplementedError as error:
+                reason = next((line for line in str(error).splitlines() if "op " in line), error)
+                raise ConversionError(
+                    "expected a source that TensorFlow can run here, to compare the file with, got "
+                    f"{reason}: channels first run on any x86 with TF_ENABLE_ONEDNN_OPTS=1 set"
+                ) from error
             rows.append(np.asarray(tf.nest.flatten(answer)[0]).reshape(-1))
         return np.array(rows, np.float32).reshape(len(inputs), self.output_width)
 

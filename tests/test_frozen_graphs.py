@@ -592,15 +592,22 @@ def test_channels_first(write, pixels):
     refused(path, r"expected an input \[batch, side, side, 3\] .*got input \[1, 3, 32, 32\]: ")
     refused(path, r"got \[1, 3, 32, 32\]: .*channels last", Options(input_tensor="input"))
 
-    def inside():
+    def inside(order="NCHW"):
         random = np.random.default_rng(1)
-        x = tf.transpose(placeholder() / 127.5 - 1.0, [0, 3, 1, 2])
-        x = tf.nn.conv2d(x, constant(random, 3, 3, 3, 8), 2, "SAME", data_format="NCHW")
-        x = tf.reduce_mean(tf.nn.relu(x), [2, 3])
+        x = placeholder() / 127.5 - 1.0
+        x = tf.transpose(x, [0, 3, 1, 2]) if order == "NCHW" else x
+        x = tf.nn.conv2d(x, constant(random, 3, 3, 3, 8), 2, "SAME", data_format=order)
+        x = tf.reduce_mean(tf.nn.relu(x), [2, 3] if order == "NCHW" else [1, 2])
         tf.nn.softmax(tf.matmul(x, constant(random, 8, 3, scale=2)), name="final_result")
 
-    expected = session_scores(graph_of(inside), feeds_of(pixels))
-    assert np.abs(file_scores(write(inside), pixels) - expected).max() < 1e-4
+    # Not every processor's TensorFlow runs channels first; what is meant is the same.
+    expected = session_scores(graph_of(lambda: inside("NHWC")), feeds_of(pixels))
+    try:
+        found = file_scores(write(inside), pixels)
+    except ConversionError as error:
+        assert "TF_ENABLE_ONEDNN_OPTS=1" in str(error) and "\n" not in str(error)
+        pytest.skip("TensorFlow runs channels last only on this processor, and says so")
+    assert np.abs(found - expected).max() < 1e-4
 
 
 def test_a_size_that_is_not_square(write):
