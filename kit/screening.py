@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from kit.preprocess import Pixels, to_input
 from kit.reporting import Reporter, Silent
 from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
-from kit.runtime.interpreter import Runner
+from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import PATTERNS, draw_pattern
 from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
@@ -158,23 +157,17 @@ def _over_images(
     reporter: Reporter,
 ) -> npt.NDArray[np.float32]:
     """What `read` takes from the model after each image, float32 `[images, values]`."""
-    threads = default_threads()
-    idle: SimpleQueue[Runner] = SimpleQueue()
-    for _ in range(threads):
-        idle.put(Runner(content))
+    runners = RunnerPool(lambda: Runner(content))
 
     def work(path: str) -> npt.NDArray[np.float32]:
         try:
             pixels = read_image(trial.root / path, spec.input_resolution)
         except ImageError as error:
             raise DataError(f"{trial.root / path}: {error}") from error
-        runner = idle.get()
-        try:
+        with runners.borrowed() as runner:
             return read(runner, _run(runner, pixels, spec))
-        finally:
-            idle.put(runner)
 
-    results = ordered_map(work, trial.paths, threads)
+    results = ordered_map(work, trial.paths, default_threads())
     return np.stack([*reporter.track(results, len(trial.paths), f"features of {trial.name}")])
 
 

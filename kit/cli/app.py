@@ -144,6 +144,16 @@ PrevalenceOption = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Of positives, for predictive values.  [default: as here]"),
 ]
+ImagesArgument = Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")]
+WeightsOption = Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")]
+SeedOption = Annotated[int, typer.Option(help="Of the split, the weights and the order.")]
+ValidationOption = Annotated[float, typer.Option(help="Share of images for validation.")]
+TestOption = Annotated[float, typer.Option(help="Share of images for the test.")]
+GroupRegexOption = Annotated[
+    str, typer.Option(help="What it matches in a path stays in one part (patients).")
+]
+FitOption = Annotated[Fit, typer.Option(help="How photographs become square.")]
+ResizeOption = Annotated[Resize, typer.Option(help="The filter.")]
 LabelsCsvOption = Annotated[
     Path | None, typer.Option(help="A CSV or TSV table of labels, instead of folders.")
 ]
@@ -181,12 +191,12 @@ def _root(
 @app.command()
 @reports_errors
 def train(
-    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    images: ImagesArgument,
     output: Annotated[Path, typer.Option(help="The run folder to write.")],
     backbone: BackboneOption = DEFAULT_BACKBONE,
     alpha: AlphaOption = None,
     input_resolution: ResolutionOption = None,
-    weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
+    weights: WeightsOption = "imagenet",
     quantize: Annotated[
         list[Mode] | None,
         typer.Option(help=f"A file for each mode given; {_QUANTIZE_HELP}  [default: int8]"),
@@ -236,20 +246,18 @@ def train(
         bool, typer.Option("--resume", help="Go on where fine-tuning was broken off.")
     ] = False,
     class_weights: Annotated[bool, typer.Option(help="Rare classes count more.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
-    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
-    group_regex: Annotated[
-        str, typer.Option(help="What it matches in a path stays in one part (patients).")
-    ] = "",
+    seed: SeedOption = 0,
+    validation: ValidationOption = 0.1,
+    test: TestOption = 0.1,
+    group_regex: GroupRegexOption = "",
     labels_csv: LabelsCsvOption = None,
     path_column: PathColumnOption = "path",
     label_column: LabelColumnOption = "label",
     group_column: GroupColumnOption = None,
     split_column: SplitColumnOption = None,
     label_regex: LabelRegexOption = "",
-    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
-    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    fit: FitOption = Fit.STRETCH,
+    resize: ResizeOption = Resize.BILINEAR,
     representative_images: Annotated[
         int, typer.Option(help="Train images that quantisation looks at.")
     ] = 100,
@@ -620,7 +628,7 @@ def evaluate(
 @app.command("cross-validate")
 @reports_errors
 def cross_validate(
-    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    images: ImagesArgument,
     folds: Annotated[int, typer.Option(help="Test parts.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times to divide anew.")] = 1,
     backbone: BackboneOption = DEFAULT_BACKBONE,
@@ -632,13 +640,11 @@ def cross_validate(
     label_column: LabelColumnOption = "label",
     group_column: GroupColumnOption = None,
     label_regex: LabelRegexOption = "",
-    group_regex: Annotated[
-        str, typer.Option(help="What it matches in a path stays in one part (patients).")
-    ] = "",
+    group_regex: GroupRegexOption = "",
     validation: Annotated[float, typer.Option(help="Share of images to stop and scale by.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the division, the weights and the order.")] = 0,
-    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
-    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    fit: FitOption = Fit.STRETCH,
+    resize: ResizeOption = Resize.BILINEAR,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Train and score a head for each fold, from cached bottlenecks: all images are tested on."""
@@ -670,7 +676,7 @@ def cross_validate(
 @app.command()
 @reports_errors
 def sweep(
-    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    images: ImagesArgument,
     output: Annotated[Path, typer.Option(help="The sweep's folder; goes on in an earlier one.")],
     backbone: Annotated[
         list[str] | None,
@@ -694,7 +700,7 @@ def sweep(
     recipe: Annotated[
         Recipe, typer.Option(help="Head alone, or all that makes it better.")
     ] = Recipe.QUICK,
-    weights: Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")] = "imagenet",
+    weights: WeightsOption = "imagenet",
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out combinations without weights.")
     ] = False,
@@ -702,20 +708,18 @@ def sweep(
     fine_tune_epochs: Annotated[
         int | None, typer.Option(help="At most, with --recipe best.  [default: 30]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
-    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
-    group_regex: Annotated[
-        str, typer.Option(help="What it matches in a path stays in one part (patients).")
-    ] = "",
+    seed: SeedOption = 0,
+    validation: ValidationOption = 0.1,
+    test: TestOption = 0.1,
+    group_regex: GroupRegexOption = "",
     labels_csv: LabelsCsvOption = None,
     path_column: PathColumnOption = "path",
     label_column: LabelColumnOption = "label",
     group_column: GroupColumnOption = None,
     split_column: SplitColumnOption = None,
     label_regex: LabelRegexOption = "",
-    fit: Annotated[Fit, typer.Option(help="How photographs become square.")] = Fit.STRETCH,
-    resize: Annotated[Resize, typer.Option(help="The filter.")] = Resize.BILINEAR,
+    fit: FitOption = Fit.STRETCH,
+    resize: ResizeOption = Resize.BILINEAR,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
     max_size_kb: Annotated[
         float | None, typer.Option(help="Recommend the best of files up to this.")
@@ -797,19 +801,17 @@ def sweep(
 @app.command()
 @reports_errors
 def check(
-    images: Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")],
+    images: ImagesArgument,
     labels_csv: LabelsCsvOption = None,
     path_column: PathColumnOption = "path",
     label_column: LabelColumnOption = "label",
     group_column: GroupColumnOption = None,
     split_column: SplitColumnOption = None,
     label_regex: LabelRegexOption = "",
-    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of images for the test.")] = 0.1,
+    validation: ValidationOption = 0.1,
+    test: TestOption = 0.1,
     seed: Annotated[int, typer.Option(help="Of the split, and of the contact sheet's choice.")] = 0,
-    group_regex: Annotated[
-        str, typer.Option(help="What it matches in a path stays in one part (patients).")
-    ] = "",
+    group_regex: GroupRegexOption = "",
     near_bits: Annotated[
         int, typer.Option(help="Perceptual hashes (256 bits) this close are near copies.")
     ] = 40,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from kit.model_file import ModelFile, read_model_file
 from kit.preprocess import Pixels, to_input
 from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
-from kit.runtime.interpreter import Runner, interpreter_name
+from kit.runtime.interpreter import Runner, RunnerPool, interpreter_name
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
 
@@ -131,7 +130,7 @@ class Classifier:
         self._top_k = top_k
         self._score_threshold = score_threshold
         self._shown = shown
-        self._idle: list[Runner] = []
+        self._single_runners = RunnerPool(lambda: Runner(file.path, 1))
 
     @classmethod
     def open(
@@ -208,7 +207,7 @@ class Classifier:
         """Frees the interpreters; a second time changes nothing."""
         if hasattr(self, "_runner"):
             del self._runner
-        self._idle.clear()
+        self._single_runners.clear()
 
     def scores(self, image: Any) -> npt.NDArray[np.float32]:
         """All scores of one image, in the order of `labels`.
@@ -315,7 +314,7 @@ class Classifier:
                 pixels = read_image(path, self.preprocess.input_resolution)
             except ImageError as error:
                 return str(path), Failure(str(path), str(error))
-            with self._single_runner() as runner:
+            with self._single_runners.borrowed() as runner:
                 return str(path), self._run(runner, pixels)
 
         return ordered_map(work, paths, self._num_threads)
@@ -326,16 +325,6 @@ class Classifier:
         if UNFAMILIARITY not in runner.further_outputs:
             return Answer(scores)
         return Answer(scores, float(runner.further(UNFAMILIARITY).item()))
-
-    @contextmanager
-    def _single_runner(self) -> Iterator[Runner]:
-        """An interpreter of one thread for the caller alone; kept for the next."""
-        try:
-            runner = self._idle.pop()
-        except IndexError:
-            runner = Runner(self.file.path, 1)
-        yield runner
-        self._idle.append(runner)
 
 
 def _hinted_threads(file: ModelFile) -> int | None:

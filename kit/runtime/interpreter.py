@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -243,3 +244,29 @@ def _explain(error: Exception) -> str:
             "ai-edge-litert, or convert the model again with kit convert ... --target-runtime 2.14"
         )
     return f"expected a model that the interpreter can run, it fails: {reason}"
+
+
+class RunnerPool:
+    """Interpreters of one file for several threads: made when they are needed, kept for the next.
+
+    Args:
+        make: one more of them.
+    """
+
+    def __init__(self, make: Callable[[], Runner]) -> None:
+        self._make = make
+        self._idle: list[Runner] = []
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Runner]:
+        """One for the caller alone; not kept where the caller fails."""
+        try:
+            runner = self._idle.pop()
+        except IndexError:
+            runner = self._make()
+        yield runner
+        self._idle.append(runner)
+
+    def clear(self) -> None:
+        """Frees those that nobody uses."""
+        self._idle.clear()

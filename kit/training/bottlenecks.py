@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from threading import local
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from kit.errors import ImageError, TrainingError
 from kit.files import write_beside
 from kit.preprocess import Pixels
 from kit.reporting import Reporter, Silent
-from kit.runtime.interpreter import Runner
+from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import PreprocessSpec
 from kit.training.augment import DRAWING_VERSION, Augmentation, drawing_for, read_augmented
@@ -253,12 +252,9 @@ def _run_backbone(
     spec: PreprocessSpec,
     num_threads: int | None,
 ) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
-    threads = local()
+    runners = RunnerPool(lambda: Runner(content, batch=_BATCH))
 
     def work(batch: Sequence[str]) -> list[tuple[str, npt.NDArray[np.float32] | str]]:
-        runner: Runner | None = getattr(threads, "runner", None)
-        if runner is None:
-            runner = threads.runner = Runner(content, batch=_BATCH)
         side = spec.input_resolution
         pixels = np.zeros((_BATCH, side, side, 3), np.uint8)
         reasons: dict[int, str] = {}
@@ -267,7 +263,8 @@ def _run_backbone(
                 pixels[index] = read(path)
             except ImageError as error:
                 reasons[index] = str(error)
-        vectors = runner.run_batch(pixels)
+        with runners.borrowed() as runner:
+            vectors = runner.run_batch(pixels)
         return [(path, reasons.get(index, vectors[index])) for index, path in enumerate(batch)]
 
     names = list(paths)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from kit.data import LabelledImage
 from kit.errors import DataError, ImageError
 from kit.preprocess import Pixels, to_input
 from kit.reporting import Reporter, Silent
-from kit.runtime.interpreter import Runner
+from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import PreprocessSpec
 from kit.training.augment import Augmentation, drawing_for, read_augmented
@@ -358,16 +357,11 @@ def _frozen_part(
 
     else:
         content = to_tflite(keras.Model(backbone.input, cut))
-        idle: SimpleQueue[Runner] = SimpleQueue()
-        for _ in range(default_threads()):
-            idle.put(Runner(content))
+        runners = RunnerPool(lambda: Runner(content))
 
         def run(pixels: Pixels) -> Vectors:
-            runner = idle.get()
-            try:
+            with runners.borrowed() as runner:
                 return runner.run(pixels).reshape(cut.shape[1:])
-            finally:
-                idle.put(runner)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
         yield lambda name, photographs: _Activations(
