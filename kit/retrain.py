@@ -70,7 +70,7 @@ class TrainSettings:
         backbone: key of kit.training.backbones.BACKBONES.
         alpha: width multiplier; None: the backbone's default.
         input_resolution: in pixels; None: the backbone's default.
-        weights: `imagenet`, `none`, or an h5 file.
+        weights: see kit.training.weights.find_weights.
         quantize: modes to write a file for.
         fit: how photographs are made square.
         resize: the filter.
@@ -147,6 +147,7 @@ def train(
     force: bool = False,
     resume: bool = False,
     cache: Path | None = None,
+    weights: Weights | None = None,
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Retrains a backbone on labelled photographs, converts it and scores the files.
@@ -159,6 +160,7 @@ def train(
         resume: go on with fine-tuning where a run of the same images and settings was broken off.
             Each epoch is kept in a folder beside the output, with the suffix `.checkpoint`.
         cache: where bottlenecks are kept.
+        weights: those that the settings ask for, where they have been found before.
         reporter: progress.
 
     Raises:
@@ -189,7 +191,8 @@ def train(
         reporter.warn(line)
     check_split(dataset, split_dataset(dataset, settings.split), settings.split)
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
-    weights = find_weights(choice, settings.weights, settings.fitting.seed)
+    if weights is None:
+        weights = find_weights(choice, settings.weights, settings.fitting.seed)
     reporter.say(
         f"{choice.name}{'' if choice.alpha is None else f' alpha {choice.alpha:g}'} at "
         f"{choice.input_resolution} pixels, from {weights.description}"

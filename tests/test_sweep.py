@@ -15,7 +15,6 @@ import time
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +24,7 @@ from training_fixtures import SIDE, Listener
 from typer.testing import CliRunner
 
 from kit.cli.app import app
+from kit.cli.sweep_table import sweep_text
 from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, TrainingError, WeightsError
 from kit.evaluation.metrics import Accuracy
@@ -46,7 +46,7 @@ from kit.sweep import (
     recommend,
     sweep,
 )
-from kit.sweep.plots import page_plots, write_plots
+from kit.sweep.plots import page_plots, short_name, write_plots
 from kit.sweep.processes import in_processes
 from kit.sweep.progress import DONE, FAILED, KEPT, RUNNING, Board, Progress, Standing, seconds_left
 from kit.sweep.report import render
@@ -55,6 +55,7 @@ from kit.sweep.run import _held
 from kit.sweep.settings import check_same
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
+from kit.training.weights import Weights
 
 pytest_plugins = ["training_fixtures"]
 
@@ -482,6 +483,25 @@ def test_findings():
     ]
 
 
+def test_other_weights_than_those_asked_for_are_marked_everywhere(tmp_path):
+    marked = replace(ROWS[0], weights="rounded/a.h5", substitute=True)
+    rows = (marked, *ROWS[1:])
+    findings = judge(rows)
+    note = "* from the weights of rounded"
+    assert [short_name(one, rows) for one in rows[:2]] == ["0.25/128* int8", "0.25/128 float32"]
+    facts = {"images": 20, "machine": "here", "created": "", "timed_image": None, "groups": False}
+    page = render(rows, findings, facts, "photos")
+    assert note in page and ">128*<" in page
+    assert f"<!-- {note} -->" in write_plots(rows, findings)["pareto_size.svg"].decode()
+    text = sweep_text(SweepResult(tmp_path, rows, findings, "here"))
+    assert note in text and "mobilenet_v1_0.25_128_int8*" in text
+    records = json.loads(results_json(rows, findings, {}))["rows"]
+    assert [one["substitute_weights"] for one in records] == [True, False, False, False]
+    assert records[0]["weights"] == "rounded/a.h5"
+    plain = render(ROWS, findings, facts, "photos")
+    assert "from the weights of" not in plain
+
+
 def test_findings_of_nothing():
     found = judge(ROWS[-1:])
     assert (found.best, found.recommendations, found.pairs) == (None, (), {})
@@ -693,7 +713,7 @@ def quick(monkeypatch, tmp_path):
     def find(choice, *_):
         if choice.alpha == 0.75:
             raise WeightsError("no network")
-        return SimpleNamespace(path=None, description="")
+        return Weights("", "", None)
 
     monkeypatch.setattr("kit.sweep.run.in_processes", trained_elsewhere)
     monkeypatch.setattr("kit.sweep.run.benchmark", measure)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -100,8 +101,37 @@ def test_a_given_file(tmp_path):
     weights = find_weights(V1, str(path))
     assert (weights.path, weights.description) == (path, "mine.h5")
     assert weights.digest == hashlib.sha256(b"mine").hexdigest()
-    with pytest.raises(WeightsError, match=r"imagenet, none or an h5 file, got .*gone\.h5: no"):
+    with pytest.raises(WeightsError, match=r"an h5 file or a folder of them, got .*gone\.h5: no"):
         find_weights(V1, str(tmp_path / "gone.h5"))
+
+
+def test_a_folder_is_named_and_never_called_imagenet(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(WeightsError, match=rf"other: expected a file {OFFICIAL} or {OWN}"):
+        find_weights(V1, str(other))
+    (other / OWN).write_bytes(b"others")
+    weights = find_weights(V1, str(other))
+    assert (weights.path, weights.description) == (other / OWN, f"other/{OWN}")
+
+
+def test_sources_are_asked_in_turn(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / OWN).write_bytes(b"others")
+    asked = f"{tmp_path / 'gone.h5'},{other},none"
+    assert find_weights(V1, asked) == replace(find_weights(V1, str(other)), source=1)
+    (folder / OWN).write_bytes(b"some weights")
+    assert find_weights(V1, f"imagenet,{other}") == find_weights(V1, "imagenet")
+    assert find_weights(choose("mobilenet_v1", 0.5, 128), asked).source == 2
+    with pytest.raises(WeightsError, match=r"gone\.h5: no such file; .*gone\.too: no such file"):
+        find_weights(V1, f"{tmp_path / 'gone.h5'},{tmp_path / 'gone.too'}")
+
+
+def test_a_path_with_a_comma(tmp_path):
+    path = tmp_path / "mine,too.h5"
+    path.write_bytes(b"mine")
+    assert find_weights(V1, str(path)).path == path
 
 
 def test_random_values_depend_on_the_seed_alone():

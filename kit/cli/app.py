@@ -145,7 +145,9 @@ PrevalenceOption = Annotated[
     typer.Option(min=0, max=1, help="Of positives, for predictive values.  [default: as here]"),
 ]
 ImagesArgument = Annotated[Path, typer.Argument(help="A folder with a folder of images per class.")]
-WeightsOption = Annotated[str, typer.Option(help="imagenet, none, or an h5 file.")]
+WeightsOption = Annotated[
+    str, typer.Option(help="imagenet, none, an h5 file or a folder of them; with commas, in turn.")
+]
 SeedOption = Annotated[int, typer.Option(help="Of the split, the weights and the order.")]
 ValidationOption = Annotated[float, typer.Option(help="Share of images for validation.")]
 TestOption = Annotated[float, typer.Option(help="Share of images for the test.")]
@@ -634,7 +636,9 @@ def cross_validate(
     backbone: BackboneOption = DEFAULT_BACKBONE,
     alpha: AlphaOption = None,
     input_resolution: ResolutionOption = None,
-    weights: Annotated[str, typer.Option(help="imagenet, or an h5 file.")] = "imagenet",
+    weights: Annotated[
+        str, typer.Option(help="imagenet, an h5 file or a folder of them; with commas, in turn.")
+    ] = "imagenet",
     labels_csv: LabelsCsvOption = None,
     path_column: PathColumnOption = "path",
     label_column: LabelColumnOption = "label",

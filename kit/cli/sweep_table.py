@@ -93,7 +93,7 @@ def _table(progress: Progress) -> Table:
 
 def sweep_text(result: SweepResult) -> str:
     """A line for each file, then the recommendations, then what was left out or failed."""
-    from kit.sweep.results import failures
+    from kit.sweep.results import failures, substitutes
 
     findings = result.findings
     lines: list[tuple[str, ...]] = [
@@ -124,7 +124,7 @@ def sweep_text(result: SweepResult) -> str:
             )
         lines.append(
             (
-                row.name,
+                f"{row.name}{'*' if row.substitute else ''}",
                 f"{row.scored.size_bytes / 1e3:.0f}",
                 str(row.scored.accuracy),
                 verdict,
@@ -143,6 +143,7 @@ def sweep_text(result: SweepResult) -> str:
         "same: answer as float32; milliseconds of one image: cold start, median, 95th percentile; "
         "MB: peak memory; on "
         f"{result.machine}",
+        substitutes(result.rows),
         "",
     ]
     text += [f"{one.question}: {one.words}" for one in findings.recommendations]

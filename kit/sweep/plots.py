@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kit.report.svg import INK, LINE, REST, SERIES, to_svg
-from kit.sweep.results import Findings, Row
+from kit.sweep.results import Findings, Row, substitutes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,6 +115,8 @@ def write_plots(rows: Sequence[Row], findings: Findings) -> dict[str, bytes]:
             axes = figure.axes[0]
             axes.set_title(axis.title, fontsize="medium", color=PAPER.ink)
             axes.legend(frameon=False, fontsize="small", loc="lower right")
+            if note := substitutes(rows):
+                figure.supxlabel(note, fontsize=_LABEL_SIZE, color=PAPER.ink)
             out = io.BytesIO()
             with matplotlib.rc_context({"svg.hashsalt": name}):
                 metadata = {"Date": None} if suffix == "svg" else None
@@ -139,12 +141,14 @@ def page_plots(rows: Sequence[Row], findings: Findings) -> dict[str, PagePlot]:
 
 
 def short_name(row: Row, rows: Sequence[Row]) -> str:
-    """`0.25/128 int8`; with its backbone where there are several."""
+    """`0.25/128 int8`; with its backbone where there are several, an asterisk where its weights are
+    a substitute."""
     choice = row.combination.choice
     several = len({one.combination.choice.name for one in rows}) > 1
     backbone = f"{choice.name.removeprefix('mobilenet_')} " if several else ""
     alpha = "" if choice.alpha is None else f"{choice.alpha:g}/"
-    return f"{backbone}{alpha}{choice.input_resolution} {row.quantization}"
+    mark = "*" if row.substitute else ""
+    return f"{backbone}{alpha}{choice.input_resolution}{mark} {row.quantization}"
 
 
 def _key(rows: Sequence[Row]) -> tuple[tuple[str, int], ...]:

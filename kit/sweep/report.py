@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kit.sweep.plots import AXES, page_plots, short_name
-from kit.sweep.results import COLUMNS, Findings, Row, failures
+from kit.sweep.results import COLUMNS, Findings, Row, failures, substitutes
 
 MATRIX_ROWS = 30
 """With more files the table of all pairs is left to results.json."""
@@ -50,6 +50,7 @@ def render(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any], ti
         table=table,
         failures=failures(rows),
         left_out=failures(rows, skipped=True),
+        substitutes=substitutes(rows),
         plots={
             name: (AXES[name].title, Markup(plot.svg), plot.key) for name, plot in plots.items()
         },
@@ -97,6 +98,11 @@ def _difference(row: Row, findings: Findings) -> tuple[str, Any]:
     )
 
 
+def _pixels(row: Row, findings: Findings) -> tuple[str, Any]:
+    side = row.combination.choice.input_resolution
+    return f"{side}{'*' if row.substitute else ''}", side
+
+
 def _front(row: Row, findings: Findings) -> tuple[str, Any]:
     names = [
         name
@@ -123,7 +129,7 @@ CELLS: Mapping[str, tuple[Cell, str]] = MappingProxyType(
     {
         "backbone": (_of("backbone", str), "text"),
         "alpha": (_of("alpha", "{:g}".format), "number"),
-        "pixels": (_of("input_resolution", str), "number"),
+        "pixels": (_pixels, "number"),
         "quantization": (_of("quantization", str), "text"),
         "accuracy, 95 % interval": (_accuracy, "number"),
         "beside the best": (_difference, "number"),

@@ -131,6 +131,8 @@ class Row:
         file: the .tflite, relative to the sweep's folder; None: there is none.
         scored: None: it could not be trained or converted.
         timed: None: it could not be timed.
+        weights: what it was trained from.
+        substitute: whether those are of another source than the first one asked for.
         error: what went wrong, in one line; empty where nothing did.
         skipped: left out, as asked or because there can be no such file: `error` says why.
     """
@@ -142,6 +144,8 @@ class Row:
     timed: Timed | None
     error: str = ""
     skipped: bool = False
+    weights: str = ""
+    substitute: bool = False
 
     @property
     def name(self) -> str:
@@ -255,6 +259,8 @@ COLUMNS: Mapping[str, Callable[[Row, Findings], Any]] = MappingProxyType(
         "alpha": lambda row, findings: row.combination.choice.alpha,
         "input_resolution": lambda row, findings: row.combination.choice.input_resolution,
         "quantization": lambda row, findings: row.quantization,
+        "weights": lambda row, findings: row.weights or None,
+        "substitute_weights": lambda row, findings: row.substitute,
         "parameters": _timed(lambda timed: timed.parameters),
         "multiply_adds": _timed(lambda timed: timed.multiply_adds),
         "size_bytes": _scored(lambda scored: scored.size_bytes),
@@ -282,7 +288,8 @@ COLUMNS: Mapping[str, Callable[[Row, Findings], Any]] = MappingProxyType(
     }
 )
 """Of results.csv and results.json. Accuracies are shares, 0 to 1, with 95 % intervals; `_ms` are
-milliseconds on the machine of the sweep; p is McNemar's against the most accurate file, adjusted by
+milliseconds on the machine of the sweep; weights that are a substitute are of another source than
+the first one asked for; p is McNemar's against the most accurate file, adjusted by
 Holm's rule, and a file is worse than the best where that is below SIGNIFICANCE."""
 
 
@@ -321,6 +328,12 @@ def results_json(rows: Sequence[Row], findings: Findings, facts: Mapping[str, An
         "recommendations": [one.to_json() for one in findings.recommendations],
     }
     return json.dumps(data, ensure_ascii=False, indent=1)
+
+
+def substitutes(rows: Sequence[Row]) -> str:
+    """What the asterisk of a row's name says; empty where none has one."""
+    marked = dict.fromkeys(row.weights.partition("/")[0] for row in rows if row.substitute)
+    return f"* from the weights of {', '.join(marked)}" if marked else ""
 
 
 def failures(rows: Sequence[Row], *, skipped: bool = False) -> list[tuple[str, str]]:

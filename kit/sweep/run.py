@@ -90,6 +90,7 @@ class TrainingTask:
         images: the folder of photographs.
         output: the run folder to write.
         settings: of this one combination.
+        weights: that it starts from.
         cache: of bottlenecks; None: the default.
         shared: what to do before, for all combinations of this resolution; None: nothing. It is
             done here because this process has TensorFlow loaded, which takes seconds.
@@ -98,6 +99,7 @@ class TrainingTask:
     images: Path
     output: Path
     settings: TrainSettings
+    weights: Weights
     cache: Path | None
     shared: SharedTask | None = None
 
@@ -114,7 +116,15 @@ def train_combination(task: TrainingTask, reporter: Reporter) -> None:
             share_bottlenecks(task.shared, reporter)
         except (KitError, OSError) as error:
             reporter.warn(f"each backbone decodes the photographs by itself: {error}")
-    train(task.images, task.output, task.settings, resume=True, cache=task.cache, reporter=reporter)
+    train(
+        task.images,
+        task.output,
+        task.settings,
+        resume=True,
+        cache=task.cache,
+        weights=task.weights,
+        reporter=reporter,
+    )
 
 
 def sweep(
@@ -223,7 +233,8 @@ def _weights(
             continue
         found[combination] = weights
         pretrained_at = combination.choice.pretrained_resolution
-        if training.weights == "imagenet" and pretrained_at != combination.choice.input_resolution:
+        other_pixels = pretrained_at != combination.choice.input_resolution
+        if weights.source > 0 or (training.weights == "imagenet" and other_pixels):
             reporter.warn(f"{combination.name}: from {weights.description}")
     if not missing:
         return found, {}
@@ -264,6 +275,7 @@ def _train_all(
                 input_resolution=combination.choice.input_resolution,
                 quantize=work.modes(combination),
             ),
+            work.weights[combination],
             work.cache,
             shared.get(name),
         )
@@ -435,9 +447,12 @@ def _row(
         scored = Scored.of_run(record, mode)
     except SpecError as error:
         return Row(combination, mode, None, None, None, f"{combination.name}: {error}")
+    weights = work.weights[combination]
+    row = Row(combination, mode, file, scored, None)
+    row = replace(row, weights=weights.description, substitute=weights.source > 0)
     if not isinstance(timing, dict):
-        return Row(combination, mode, file, scored, None, timing or "not timed")
-    return Row(combination, mode, file, scored, Timed.of_benchmark(timing))
+        return replace(row, error=timing or "not timed")
+    return replace(row, timed=Timed.of_benchmark(timing))
 
 
 def _write(

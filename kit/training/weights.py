@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,14 @@ class Weights:
         digest: SHA-256 of the file, or of the seed for random values.
         path: the file; None for random values.
         seed: of random values.
+        source: which of the sources asked for they are of, from 0.
     """
 
     description: str
     digest: str
     path: Path | None
     seed: int = 0
+    source: int = 0
 
 
 def find_weights(choice: BackboneChoice, weights: str, seed: int = 0) -> Weights:
@@ -42,31 +44,57 @@ def find_weights(choice: BackboneChoice, weights: str, seed: int = 0) -> Weights
 
     Args:
         choice: the backbone.
-        weights: `imagenet`, `none`, or the path of an h5 file without the top.
+        weights: sources, with commas, of which the first that has them counts: `imagenet`; an h5
+            file without the top; a folder of such files, under the names that Keras gives
+            ImageNet's; `none`.
         seed: for `none`.
 
     Raises:
         WeightsError: the file is not to be had; the message names it, its address, and the folder
             to put it in.
     """
-    if weights == "none":
+    refusals = []
+    sources = [weights] if Path(weights).exists() else weights.split(",")
+    for number, source in enumerate(sources):
+        try:
+            return replace(_of_source(choice, source, seed), source=number)
+        except WeightsError as error:
+            refusals.append(str(error))
+    raise WeightsError("; ".join(refusals))
+
+
+def _of_source(choice: BackboneChoice, source: str, seed: int) -> Weights:
+    if source == "none":
         return Weights(
             "random values", hashlib.sha256(f"random {seed}".encode()).hexdigest(), None, seed
         )
-    if weights != "imagenet":
-        path = Path(weights)
-        if not path.is_file():
-            raise WeightsError(
-                f"expected --weights imagenet, none or an h5 file, got {weights}: no such file"
-            )
-        return _described(path, path.name)
+    if source != "imagenet":
+        return _of_path(choice, Path(source))
     found = _in_folder(choice)
     if found is None:
         found = _download(choice)
-    origin = f"ImageNet ({found.name})"
-    if choice.pretrained_resolution != choice.input_resolution:
-        origin += f", trained at {choice.pretrained_resolution} pixels"
-    return _described(found, origin)
+    return _described(found, f"ImageNet ({found.name}){_trained_at(choice)}")
+
+
+def _of_path(choice: BackboneChoice, path: Path) -> Weights:
+    if path.is_file():
+        return _described(path, path.name)
+    if not path.is_dir():
+        raise WeightsError(
+            f"expected --weights imagenet, none, an h5 file or a folder of them, got {path}: no "
+            "such file"
+        )
+    found = _known_file(choice, path)
+    if found is None:
+        raise WeightsError(f"{path}: expected a file {' or '.join(choice.weights_names)}")
+    # Not "ImageNet": whose values they are is for the folder's name to say.
+    return _described(found, f"{path.resolve().name}/{found.name}{_trained_at(choice)}")
+
+
+def _trained_at(choice: BackboneChoice) -> str:
+    if choice.pretrained_resolution == choice.input_resolution:
+        return ""
+    return f", trained at {choice.pretrained_resolution} pixels"
 
 
 def pull_weights(
@@ -129,7 +157,11 @@ def _in_folder(choice: BackboneChoice) -> Path | None:
         return None
     if not Path(folder).is_dir():
         raise WeightsError(f"expected {FOLDER_VARIABLE} to name a folder, got {folder}")
-    paths = (Path(folder, name) for name in choice.weights_names)
+    return _known_file(choice, Path(folder))
+
+
+def _known_file(choice: BackboneChoice, folder: Path) -> Path | None:
+    paths = (folder / name for name in choice.weights_names)
     return next((path for path in paths if path.is_file()), None)
 
 
