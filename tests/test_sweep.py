@@ -35,6 +35,7 @@ from kit.sweep import (
     Candidate,
     Combination,
     Limits,
+    Processes,
     Row,
     SweepResult,
     SweepSettings,
@@ -651,8 +652,14 @@ def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp
 # ---------------------------------------------------------------- a sweep that trains nothing
 
 
-def trained_elsewhere(work, tasks, jobs, board):
-    """Instead of in_processes: run folders at once, or an error for those of alpha 0.5."""
+class TrainedElsewhere(Processes):
+    """An executor that makes run folders at once, or an error for those of alpha 0.5."""
+
+    def run(self, work, tasks, board):
+        yield from trained_elsewhere(tasks, board)
+
+
+def trained_elsewhere(tasks, board):
     for name, task in tasks.items():
         board.begin(name)
         if task.settings.alpha == 0.5:
@@ -715,7 +722,6 @@ def quick(monkeypatch, tmp_path):
             raise WeightsError("no network")
         return Weights("", "", None)
 
-    monkeypatch.setattr("kit.sweep.run.in_processes", trained_elsewhere)
     monkeypatch.setattr("kit.sweep.run.benchmark", measure)
     monkeypatch.setattr("kit.sweep.run.find_weights", find)
     monkeypatch.setattr("kit.sweep.settings.interpreter_name", lambda: "ai_edge_litert")
@@ -725,7 +731,8 @@ def quick(monkeypatch, tmp_path):
         timed.clear()
         asked = {"alphas": (0.25,), "training": TrainSettings(weights="elsewhere")}
         settings = SweepSettings(**{**asked, **changes})
-        return sweep(tmp_path / "images", tmp_path / "out", settings), timed
+        executor = TrainedElsewhere()
+        return sweep(tmp_path / "images", tmp_path / "out", settings, executor=executor), timed
 
     return call
 
@@ -1048,7 +1055,7 @@ def test_lists_are_given_with_commas_or_again(called):
     assert training.fine_tune.fitting.epochs == 3
     assert {training.split.seed, training.fitting.seed, training.fine_tune.fitting.seed} == {4}
     assert settings.limits == Limits(max_size_kb=500)
-    assert called["jobs"] == 2
+    assert called["executor"] == Processes(2)
 
 
 def test_what_is_not_said_has_its_default(called):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -724,7 +725,18 @@ def sweep(
     label_regex: LabelRegexOption = "",
     fit: FitOption = Fit.STRETCH,
     resize: ResizeOption = Resize.BILINEAR,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trainings at once.  [default: 1; with --ray one a machine]"),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train on this Ray cluster: auto, HOST:PORT, ray://."),
+    ] = None,
+    ray_shared: Annotated[
+        bool,
+        typer.Option("--ray-shared", help="Its machines have these very folders: send nothing."),
+    ] = False,
     max_size_kb: Annotated[
         float | None, typer.Option(help="Recommend the best of files up to this.")
     ] = None,
@@ -753,7 +765,7 @@ def sweep(
     from kit.data import DataSettings, SplitSettings
     from kit.learning import RECIPES
     from kit.retrain import TrainSettings
-    from kit.sweep import Limits, SweepSettings, TimingSettings
+    from kit.sweep import Executor, Limits, Processes, SweepSettings, TimingSettings
     from kit.sweep import sweep as run
 
     preset = RECIPES[recipe.value]
@@ -791,8 +803,16 @@ def sweep(
         limits=Limits(max_size_kb, max_latency_ms, min_accuracy),
         skip_missing=skip_missing,
     )
-    with TableReporter() as reporter:
-        result = run(images, output, settings, jobs=jobs, force=force, reporter=reporter)
+    if ray is None and ray_shared:
+        raise ValueError("expected --ray-shared with --ray ADDRESS, got it alone")
+    with ExitStack() as stack:
+        executor: Executor = Processes(_first(jobs, 1))
+        if ray is not None:
+            from kit.sweep.cluster import RayCluster
+
+            executor = stack.enter_context(RayCluster(ray, jobs, shared_folders=ray_shared))
+        reporter = stack.enter_context(TableReporter())
+        result = run(images, output, settings, executor=executor, force=force, reporter=reporter)
     print(
         (output / "results.json").read_text("utf-8")
         if format is Format.JSON

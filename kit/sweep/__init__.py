@@ -11,6 +11,7 @@ from kit.sweep.judge import (
     pareto_front,
     recommend,
 )
+from kit.sweep.processes import Executor, Processes
 from kit.sweep.progress import Progress, Standing, SweepReporter
 from kit.sweep.results import Row
 from kit.sweep.run import SweepResult, sweep
@@ -19,8 +20,10 @@ from kit.sweep.settings import SweepSettings, TimingSettings
 __all__ = [
     "Candidate",
     "Combination",
+    "Executor",
     "Limits",
     "McNemar",
+    "Processes",
     "Progress",
     "Recommendation",
     "Row",

@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
@@ -34,10 +35,16 @@ class Watcher(Protocol):
         """Something that the user should know."""
 
 
-class _Relay:
-    """A Reporter whose lines go to the parent process."""
+class Sender(Protocol):
+    """One end of something that takes messages."""
 
-    def __init__(self, sender: Connection) -> None:
+    def send(self, message: tuple[str, str], /) -> None: ...
+
+
+class Relay:
+    """A Reporter whose lines go elsewhere, as (`say` or `warn`, the line)."""
+
+    def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
     def say(self, line: str) -> None:
@@ -55,20 +62,51 @@ class _Relay:
                 self.say(f"{what}: {number} of {total}")
 
 
+class Executor(Protocol):
+    """Who does the work of several tasks, and where."""
+
+    @property
+    def jobs(self) -> int:
+        """Tasks at once."""
+
+    def run(
+        self,
+        work: Callable[[Any, Reporter], None],
+        tasks: Mapping[str, Any],
+        watcher: Watcher,
+    ) -> Generator[tuple[str, str], None, None]:
+        """Does `work(task, reporter)` for each task, in this order as far as there is room.
+
+        Args:
+            work: a function of a module, so that it can be pickled, as can each task.
+            tasks: by name.
+            watcher: takes their lines.
+
+        Yields:
+            Name and error of each task as it ends; the error is one line, empty for a success.
+        """
+
+
+@dataclass(frozen=True)
+class Processes:
+    """An Executor on this machine: each task in a new process, `jobs` at once."""
+
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"expected at least 1 job, got {self.jobs}")
+
+    def run(
+        self, work: Callable[[Any, Reporter], None], tasks: Mapping[str, Any], watcher: Watcher
+    ) -> Generator[tuple[str, str], None, None]:
+        yield from in_processes(work, tasks, self.jobs, watcher)
+
+
 def in_processes(
     work: Callable[[Any, Reporter], None], tasks: Mapping[str, Any], jobs: int, watcher: Watcher
 ) -> Generator[tuple[str, str], None, None]:
-    """Does `work(task, reporter)` for each task, each in a new process, `jobs` at once.
-
-    Args:
-        work: a function of a module, so that it can be pickled, as can each task.
-        tasks: by name; they start in this order.
-        jobs: processes at once.
-        watcher: takes their lines.
-
-    Yields:
-        Name and error of each task as it ends; the error is one line, empty for a success.
-    """
+    """As Executor.run says."""
     context = get_context("spawn")  # a fork of a process with threads may never start
     waiting = deque(tasks.items())
     running: dict[Connection, tuple[str, Any]] = {}
@@ -119,18 +157,23 @@ def _child(work: Callable[[Any, Reporter], None], task: Any, sender: Connection)
     sys.stdout = sys.stderr  # what libraries print is no result
     # As in the command line: Pillow's remarks on odd files say nothing a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
+    sender.send(("end", error_of(work, task, Relay(sender))))
+
+
+def error_of(work: Callable[[Any, Reporter], None], task: Any, reporter: Reporter) -> str:
+    """Does the work; gives what went wrong in one line, empty for a success."""
     try:
-        work(task, _Relay(sender))
-        error = ""
+        work(task, reporter)
+        return ""
     except KeyboardInterrupt:
         sys.exit(130)
     except (KitError, ValueError, OSError, MemoryError, ImportError) as raised:
         error = " ".join(str(raised).split()) or type(raised).__name__
     except Exception as raised:  # of whatever kind: it costs this task alone
         error = f"{type(raised).__name__}: {' '.join(str(raised).split())}"
-    if error and os.environ.get("KIT_DEBUG") == "1":
+    if os.environ.get("KIT_DEBUG") == "1":
         traceback.print_exc()
-    sender.send(("end", error))
+    return error
 
 
 def _end_with_parent() -> None:

@@ -21,15 +21,14 @@ from kit.export import now
 from kit.files import write_beside
 from kit.noise import quiet_native
 from kit.reporting import Reporter
-from kit.retrain import TrainSettings, train
 from kit.run_folder import REPORT_NAME, RUN_NAME, read_run
 from kit.runtime.benchmark import benchmark
 from kit.runtime.machine import machine_kind
 from kit.spec import SCHEMA_VERSION
-from kit.sweep.bottlenecks import DECODED_PREFIX, SharedTask, share_bottlenecks
+from kit.sweep.bottlenecks import DECODED_PREFIX, SharedTask
 from kit.sweep.grid import Combination, combinations
 from kit.sweep.plots import write_plots
-from kit.sweep.processes import in_processes
+from kit.sweep.processes import Executor, Processes
 from kit.sweep.progress import (
     KEPT,
     TIMING,
@@ -53,6 +52,7 @@ from kit.sweep.results import (
     test_paths,
 )
 from kit.sweep.settings import SETTINGS_NAME, SweepSettings, check_same
+from kit.sweep.training import TrainingTask, train_combination
 from kit.training.weights import Weights, find_weights
 
 CSV_NAME, JSON_NAME = "results.csv", "results.json"
@@ -82,57 +82,12 @@ class SweepResult:
         return tuple(row for row in self.rows if row.error and not row.skipped)
 
 
-@dataclass(frozen=True)
-class TrainingTask:
-    """What `train_combination` needs; it can be pickled.
-
-    Attributes:
-        images: the folder of photographs.
-        output: the run folder to write.
-        settings: of this one combination.
-        weights: that it starts from.
-        cache: of bottlenecks; None: the default.
-        shared: what to do before, for all combinations of this resolution; None: nothing. It is
-            done here because this process has TensorFlow loaded, which takes seconds.
-    """
-
-    images: Path
-    output: Path
-    settings: TrainSettings
-    weights: Weights
-    cache: Path | None
-    shared: SharedTask | None = None
-
-
-def train_combination(task: TrainingTask, reporter: Reporter) -> None:
-    """One combination, from photographs to its run folder; raises as kit.retrain.train.
-
-    Fine-tuning goes on where it was broken off.
-    """
-    with quiet_native:
-        import tensorflow  # noqa: F401
-    if task.shared is not None:
-        try:
-            share_bottlenecks(task.shared, reporter)
-        except (KitError, OSError) as error:
-            reporter.warn(f"each backbone decodes the photographs by itself: {error}")
-    train(
-        task.images,
-        task.output,
-        task.settings,
-        resume=True,
-        cache=task.cache,
-        weights=task.weights,
-        reporter=reporter,
-    )
-
-
 def sweep(
     images: str | os.PathLike[str],
     output: str | os.PathLike[str],
     settings: SweepSettings | None = None,
     *,
-    jobs: int = 1,
+    executor: Executor = Processes(),
     force: bool = False,
     cache: Path | None = None,
     reporter: SweepReporter | None = None,
@@ -148,7 +103,8 @@ def sweep(
         images: a folder with a folder of images for each class.
         output: the sweep's folder; new, empty, or an earlier sweep's.
         settings: see SweepSettings.
-        jobs: trainings at once. Each uses several cores already, and memory of its own.
+        executor: where trainings are done, and how many at once. Each uses several cores already,
+            and memory of its own.
         force: delete an earlier sweep in `output` first.
         cache: where bottlenecks are kept.
         reporter: progress.
@@ -162,8 +118,6 @@ def sweep(
         TrainingError: the folder holds something else, or another sweep is at work in it.
     """
     settings, reporter = settings or SweepSettings(), reporter or Quiet()
-    if jobs < 1:
-        raise ValueError(f"expected at least 1 job, got {jobs}")
     root, folder = Path(images), Path(output)
     grid, left_out = combinations(settings.backbones, settings.alphas, settings.input_resolutions)
     for line in left_out:
@@ -177,7 +131,7 @@ def sweep(
     check_split(dataset, split_dataset(dataset, split_settings), split_settings)
     with _held(folder, settings.facts(dataset), force):
         work = _Work(root, folder, settings, cache, dataset, weights, machine_kind())
-        board, errors = _train_all(work, missing, jobs, reporter)
+        board, errors = _train_all(work, missing, executor, reporter)
         timings = _time_all(work, errors, board)
         rows, groups = _rows(work, grid, errors, missing, timings)
         findings = judge(rows, settings.limits, groups)
@@ -250,7 +204,7 @@ def _weights(
 
 
 def _train_all(
-    work: _Work, missing: Mapping[Combination, str], jobs: int, reporter: SweepReporter
+    work: _Work, missing: Mapping[Combination, str], executor: Executor, reporter: SweepReporter
 ) -> tuple[Board, dict[Combination, str]]:
     """Runs what has not been run; gives the board of all steps, and errors by combination."""
     settings, grid = work.settings, tuple(work.weights)
@@ -262,11 +216,12 @@ def _train_all(
         state = WAITING if combination.name in pending else KEPT
         steps.append(Standing(combination.name, TRAINING, _training_weight(combination), state))
         steps.append(Standing(_timing_name(combination), TIMING, float(len(modes))))
-    board = Board(steps, jobs, reporter)
-    shared = _shared(work, pending.values())
+    board = Board(steps, executor.jobs, reporter)
+    dataset = replace(work.dataset, root=work.dataset.root.absolute())
+    shared = _shared(work, dataset, pending.values())
     tasks = {
         name: TrainingTask(
-            work.images.absolute(),
+            dataset,
             work.run(combination).absolute(),
             replace(
                 settings.training,
@@ -287,7 +242,7 @@ def _train_all(
     later = served - shared.keys()
     for names in (tasks.keys() - later, later):
         some = {name: task for name, task in tasks.items() if name in names}
-        with closing(in_processes(train_combination, some, jobs, board)) as ended:
+        with closing(executor.run(train_combination, some, board)) as ended:
             for name, error in ended:
                 board.end(name, error, "" if error else _accuracies(work.run(pending[name])))
                 if error:
@@ -295,7 +250,7 @@ def _train_all(
     return board, errors
 
 
-def _shared(work: _Work, pending: Iterable[Combination]) -> dict[str, SharedTask]:
+def _shared(work: _Work, dataset: Dataset, pending: Iterable[Combination]) -> dict[str, SharedTask]:
     """By the first combination of each resolution at which several are to be trained."""
     by_side: dict[int, list[Combination]] = defaultdict(list)
     for combination in pending:
@@ -304,7 +259,7 @@ def _shared(work: _Work, pending: Iterable[Combination]) -> dict[str, SharedTask
     training = work.settings.training
     return {
         several[0].name: SharedTask(
-            replace(work.dataset, root=work.dataset.root.absolute()),
+            dataset,
             tuple((one.choice, work.weights[one]) for one in several),
             several[0].choice.preprocess(training.fit, training.resize),
             work.folder.absolute(),
