@@ -1,6 +1,7 @@
 # make demo   the whole path on drawn images
 # make test   everyday checks; CI=true adds the slow ones
-# Both create .venv and install what they need.
+# make benchmark   against what one would use instead; writes docs/benchmarks.md
+# All create .venv and install what they need.
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,8 +22,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 benchmark: $(VENV)/train
-	for script in benchmarks/*_speed.py benchmarks/startup.py benchmarks/accuracy.py; do \
-		$(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run_all.py
 
 $(VENV)/train: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
