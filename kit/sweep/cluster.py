@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -32,6 +33,7 @@ from kit.sweep.training import TrainingTask
 
 _RETRIES = 3  # of a task whose machine or process is lost
 _POLL = 0.5  # seconds
+_PATIENCE = 10.0  # seconds
 _CHUNK = 64 << 20  # bytes of photographs in one object
 _PREFIX = "kit-ray-"
 
@@ -79,6 +81,7 @@ class RayCluster:
         if jobs is not None and jobs < 1:
             raise ValueError(f"expected at least 1 job, got {jobs}")
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise TrainingError(
@@ -136,6 +139,13 @@ class RayCluster:
         finally:
             for one in running:
                 ray.cancel(one, force=True)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself would go on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), _PATIENCE).close()
 
 
 def _has_processor(node: Mapping[str, Any]) -> bool:

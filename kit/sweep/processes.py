@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -89,7 +90,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Processes:
-    """An Executor on this machine: each task in a new process, `jobs` at once."""
+    """An Executor on this machine, in `jobs` processes."""
 
     jobs: int = 1
 
@@ -106,39 +107,44 @@ class Processes:
 def in_processes(
     work: Callable[[Any, Reporter], None], tasks: Mapping[str, Any], jobs: int, watcher: Watcher
 ) -> Generator[tuple[str, str], None, None]:
-    """As Executor.run says."""
+    """As Executor.run says. A process takes one task after another, since starting one takes as
+    long as a small training; where it dies, a new one goes on with the next task."""
     context = get_context("spawn")  # a fork of a process with threads may never start
     waiting = deque(tasks.items())
-    running: dict[Connection, tuple[str, Any]] = {}
-    errors: dict[str, str] = {}
+    processes: dict[Connection, Any] = {}
+    busy: dict[Connection, str] = {}
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                name, task = waiting.popleft()
-                receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(work, task, sender), daemon=True)
-                running[receiver] = (name, process)
-                watcher.begin(name)
-                process.start()
-                sender.close()  # else its end is never seen
-            for ready in wait(list(running)):
+        while waiting or busy:
+            while waiting and len(busy) < jobs:
+                idle = next((one for one in processes if one not in busy), None)
+                if idle is None:
+                    idle, theirs = context.Pipe()
+                    process = context.Process(target=_child, args=(work, theirs), daemon=True)
+                    processes[idle] = process
+                    process.start()
+                    theirs.close()  # else its end is never seen
+                busy[idle], task = waiting.popleft()
+                watcher.begin(busy[idle])
+                with suppress(OSError):  # it died while it was idle: reading will tell
+                    idle.send(task)
+            for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
-                name, process = running[ready]
+                name = busy[ready]
                 try:
                     kind, text = ready.recv()
                 except (EOFError, OSError):
-                    del running[ready]
+                    process = processes.pop(ready)
                     process.join()
-                    yield name, errors.get(name, _sudden_end(process.exitcode))
-                    continue
+                    kind, text = "end", _sudden_end(process.exitcode)
                 if kind == "end":
-                    errors[name] = text
+                    del busy[ready]
+                    yield name, text
                 elif kind == "say":
                     watcher.say(name, text)
                 else:
                     watcher.warn(name, text)
     finally:
-        for _, process in running.values():
+        for process in processes.values():
             if process.pid is not None:
                 process.terminate()
                 process.join()
@@ -152,12 +158,17 @@ def _sudden_end(code: int | None) -> str:
     )
 
 
-def _child(work: Callable[[Any, Reporter], None], task: Any, sender: Connection) -> None:
+def _child(work: Callable[[Any, Reporter], None], parent: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdout = sys.stderr  # what libraries print is no result
     # As in the command line: Pillow's remarks on odd files say nothing a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
-    sender.send(("end", error_of(work, task, Relay(sender))))
+    while True:
+        try:
+            task = parent.recv()
+        except EOFError:
+            return
+        parent.send(("end", error_of(work, task, Relay(parent))))
 
 
 def error_of(work: Callable[[Any, Reporter], None], task: Any, reporter: Reporter) -> str:

@@ -46,7 +46,8 @@ def train_combination(task: TrainingTask, reporter: Reporter) -> None:
     Fine-tuning goes on where it was broken off.
     """
     with quiet_native:
-        import tensorflow  # noqa: F401
+        import keras
+    keras.backend.clear_session()  # the last combination's names and graphs, if there was one
     if task.shared is not None:
         try:
             share_bottlenecks(task.shared, reporter)
