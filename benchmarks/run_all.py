@@ -34,6 +34,7 @@ SCRIPTS: Sequence[tuple[str, ...]] = (
     ("train_speed.py", "--images", IMAGES),
     ("extraction_speed.py", "--images", IMAGES),
     ("augmentation.py", "--images", IMAGES),
+    ("sweep_overhead.py", "--images", IMAGES),
     ("startup.py",),
 )
 _TRAIN = ("--alpha", "0.5", "--input-resolution", "224")

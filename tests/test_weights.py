@@ -35,6 +35,7 @@ def downloads(tmp_path, monkeypatch):
 
     def get_file(fname=None, origin=None, **options):
         made.asked.append(origin)
+        print("Downloading data from", origin)
         name = origin.rsplit("/", 1)[1]
         if name in made.missing or "everything" in made.missing:
             raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] Name unknown")
@@ -89,8 +90,9 @@ def test_missing_weights_say_what_to_fetch_and_where_to_put_it(
 
 
 @pytest.mark.tf
-def test_keras_downloads_what_the_folder_lacks(folder, downloads):
+def test_keras_downloads_what_the_folder_lacks(folder, downloads, capsys):
     weights = find_weights(V1, "imagenet")
+    assert capsys.readouterr().out == ""  # which belongs to results
     assert weights.path.read_bytes() == b"weights of " + OFFICIAL.encode()
     assert weights.description == f"ImageNet ({OFFICIAL})"
 

@@ -64,7 +64,7 @@ def share_bottlenecks(task: SharedTask, reporter: Reporter) -> None:
     if not wanted:
         return
     with tempfile.TemporaryDirectory(prefix=DECODED_PREFIX, dir=task.folder) as name:
-        decoded = _decode(task.dataset, wanted, task.spec, Path(name), reporter)
+        decoded = decode(task.dataset, wanted, task.spec, Path(name), reporter)
         for choice, weights in task.backbones:
             backbone = load_backbone(choice, weights)
             Source(backbone, choice, weights, task.spec, task.cache).bottlenecks(decoded, reporter)
@@ -81,7 +81,7 @@ def _wanted_by_several(task: SharedTask, reporter: Reporter) -> list[LabelledIma
     return [image for digest, image in first_with.items() if missing[digest] > 1]
 
 
-def _decode(
+def decode(
     dataset: Dataset,
     images: Sequence[LabelledImage],
     spec: PreprocessSpec,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,7 +173,8 @@ def _download(choice: BackboneChoice) -> Path:
     try:
         import keras
 
-        return Path(keras.utils.get_file(origin=address, cache_subdir="models"))
+        with redirect_stdout(sys.stderr):  # what it tells of itself is no result
+            return Path(keras.utils.get_file(origin=address, cache_subdir="models"))
     except Exception as error:  # Keras raises what its downloader raises
         reason = str(error).rsplit("--", 1)[-1].strip() or type(error).__name__
         raise WeightsError(
