@@ -250,7 +250,7 @@ def _label(
     for _, cost, accuracy in points:
         x, y = axes.transData.transform((cost, accuracy))
         taken.append(Bbox.from_bounds(x - 4, y - 4, 8, 8))
-    frame = figure.bbox
+    frame = axes.bbox  # beyond it stand the numbers of the axes
     for index, cost, accuracy in points:
         for x, y, horizontal, vertical in _PLACES:
             text = axes.annotate(

@@ -182,8 +182,8 @@ def _weights(
         try:
             with quiet_native:  # Keras, which downloads them, brings TensorFlow
                 weights = find_weights(combination.choice, training.weights, training.fitting.seed)
-        except WeightsError as error:
-            missing[combination] = str(error)
+        except WeightsError:
+            missing[combination] = f"no weights {combination.choice.weights_names[0]}"
             continue
         found[combination] = weights
         pretrained_at = combination.choice.pretrained_resolution
