@@ -89,8 +89,8 @@ RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
             fine_tune=FineTuneSettings(
                 layers=MOST,
                 fitting=FitSettings(
-                    epochs=30,
-                    learning_rate=0.03,
+                    epochs=24,
+                    learning_rate=None,
                     batch_size=32,
                     optimizer="sgd",
                     schedule="cosine",
@@ -219,6 +219,9 @@ def learn(
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
         return _told(alone, history, False, len(scores), reporter)
+    if tuning.fitting.learning_rate is None:
+        rate = source.choice.family.fine_tune_rate
+        tuning = replace(tuning, fitting=replace(tuning.fitting, learning_rate=rate))
     untouched = source.backbone.get_weights()
     photographs = {
         "train": _photographs(source, dataset, images["train"], settings),

@@ -440,7 +440,7 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
     """As the manual has it; only when it ends early is the recipe's own."""
     given = learning_of(
         *(trained, "--augment", "photo", "--label-smoothing", 0.1, "--fine-tune", "most"),
-        *("--fine-tune-epochs", 30, "--fine-tune-learning-rate", 0.03),
+        *("--fine-tune-epochs", 24),
     )
     best = learning_of(trained, "--recipe", "best")
     patient = replace(given.fine_tune.fitting, patience=best.fine_tune.fitting.patience)

@@ -12,6 +12,7 @@ from kit.data import scan_images
 from kit.errors import DataError
 from kit.learning import RECIPES, LearnSettings, Source, learn
 from kit.training.augment import AUGMENTATIONS
+from kit.training.backbones import BACKBONES
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
@@ -95,6 +96,23 @@ def test_fine_tuning_follows_the_head_and_the_history_says_so(learnt, source, tm
     after = kernels(found.model)
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert changed == list(before)[-2:]
+
+
+def test_fine_tuning_has_the_rate_of_its_backbone_unless_given(learnt, source, monkeypatch):
+    rates = []
+
+    def caught(backbone, head, train, validation, classes, settings, *_, **__):
+        rates.append(settings.fitting.learning_rate)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fine_tune", caught)
+    family = replace(BACKBONES["mobilenet_v1"], fine_tune_rate=0.125)
+    monkeypatch.setitem(BACKBONES, "mobilenet_v1", family)
+    for given in (None, 0.2):
+        tuning = replace(TUNING, fitting=replace(TUNING.fitting, learning_rate=given))
+        with pytest.raises(KeyboardInterrupt):
+            learnt(LearnSettings(FITTING, tuning))
+    assert rates == [0.125, 0.2]
 
 
 @pytest.mark.parametrize("better", [False, True])

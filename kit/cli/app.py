@@ -236,10 +236,10 @@ def train(
         ),
     ] = None,
     fine_tune_epochs: Annotated[
-        int | None, typer.Option(help="At most.  [default: 12; best 30]")
+        int | None, typer.Option(help="At most.  [default: 12; best 24]")
     ] = None,
     fine_tune_learning_rate: Annotated[
-        float | None, typer.Option(help="At the start.  [default: 0.01; best 0.03]")
+        float | None, typer.Option(help="At the start.  [default: the backbone's]")
     ] = None,
     mixup: Annotated[
         float | None,
@@ -711,7 +711,7 @@ def sweep(
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="At most.  [default: 75]")] = None,
     fine_tune_epochs: Annotated[
-        int | None, typer.Option(help="At most, with --recipe best.  [default: 30]")
+        int | None, typer.Option(help="At most, with --recipe best.  [default: 24]")
     ] = None,
     seed: SeedOption = 0,
     validation: ValidationOption = 0.1,

@@ -72,7 +72,12 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
     {
         "none": Augmentation(),
         "photo": Augmentation(
-            mirror=True, smallest_crop=0.35, brightness=0.2, contrast=0.2, saturation=0.2
+            mirror=True,
+            smallest_crop=0.2,
+            rotation=15.0,
+            brightness=0.35,
+            contrast=0.35,
+            saturation=0.35,
         ),
         # The heart is on the left and the diaphragm below: a mirrored chest is another finding.
         # Film has no colour; exposure and the patient's position do differ.
@@ -83,11 +88,11 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
         "any-direction": Augmentation(
             mirror=True,
             flip=True,
-            smallest_crop=0.35,
+            smallest_crop=0.2,
             rotation=180.0,
-            brightness=0.2,
-            contrast=0.2,
-            saturation=0.2,
+            brightness=0.35,
+            contrast=0.35,
+            saturation=0.35,
         ),
     }
 )

@@ -41,6 +41,8 @@ class Backbone:
         unconvertible: quantisation modes that TensorFlow Lite has no operators for.
         scaling: `tf` where weights expect -1 to 1, `caffe` where they expect BGR less ImageNet's
             mean, which a first layer then computes.
+        fine_tune_rate: learning rate at the start of fine-tuning, of stochastic gradient descent
+            with batches of 32; chosen by measurement for the first two (docs/training.md).
     """
 
     builder: str
@@ -51,6 +53,7 @@ class Backbone:
     options: Mapping[str, Any]
     scaling: str = "tf"
     unconvertible: tuple[str, ...] = ()
+    fine_tune_rate: float = 0.01
 
     @property
     def default_alpha(self) -> float | None:
@@ -80,6 +83,7 @@ def _v3(size: str, widths: Mapping[float | None, int], minimalistic: bool) -> Ba
         options={"minimalistic": minimalistic, "include_preprocessing": False},
         # Only the minimalistic ones do without HARD_SWISH, which has no 16-bit form.
         unconvertible=() if minimalistic else ("int16x8",),
+        fine_tune_rate=0.005,  # as v2, whose blocks it has
     )
 
 
@@ -91,6 +95,7 @@ BACKBONES: Mapping[str, Backbone] = {
         minimum_resolution=32,
         weights_address=_ADDRESS + "mobilenet/mobilenet_{v1_alpha}_{resolution}_tf_no_top.h5",
         options={},
+        fine_tune_rate=0.03,
     ),
     "mobilenet_v2": Backbone(
         builder="MobileNetV2",
@@ -101,6 +106,7 @@ BACKBONES: Mapping[str, Backbone] = {
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
         + "{alpha}_{resolution}_no_top.h5",
         options={},
+        fine_tune_rate=0.005,
     ),
     "mobilenet_v3_small": _v3("Small", {0.75: 432, 1.0: 576}, minimalistic=False),
     "mobilenet_v3_large": _v3("Large", {0.75: 720, 1.0: 960}, minimalistic=False),

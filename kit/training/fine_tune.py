@@ -67,7 +67,7 @@ class FineTuneSettings:
     learn_statistics: bool = True
     fitting: FitSettings = field(
         default_factory=lambda: FitSettings(
-            epochs=12, learning_rate=0.01, batch_size=32, optimizer="sgd", schedule="cosine"
+            epochs=12, learning_rate=None, batch_size=32, optimizer="sgd", schedule="cosine"
         )
     )
     mixup: float = 0.0

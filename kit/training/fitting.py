@@ -35,7 +35,8 @@ class FitSettings:
 
     Attributes:
         epochs: passes over the training images, at most.
-        learning_rate: of the optimizer, at the start.
+        learning_rate: of the optimizer, at the start; None, for fine-tuning: the backbone's own,
+            which kit.learning.learn puts in its place.
         batch_size: images a step.
         l2: weight decay of the scores layer's kernel, on the sum of squares. A converged
             softmax layer on flowers was right 1.1 points more often with 0.01 than with 0.0001 at
@@ -52,7 +53,7 @@ class FitSettings:
     """
 
     epochs: int = 75
-    learning_rate: float = 0.003
+    learning_rate: float | None = 0.003
     batch_size: int = 64
     l2: float = 0.01
     patience: int = 10
@@ -75,7 +76,8 @@ class FitSettings:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < 100 or self.l2 < 0:
+        rate = 1.0 if self.learning_rate is None else self.learning_rate
+        if not 0 < rate < 100 or self.l2 < 0:
             raise ValueError(
                 "expected a learning_rate above 0 and an l2 of at least 0, "
                 f"got {self.learning_rate} and {self.l2}"
@@ -250,6 +252,8 @@ def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings) -> bo
 def _optimizer(settings: FitSettings, steps: int) -> keras.optimizers.Optimizer:
     import keras
 
+    if settings.learning_rate is None:
+        raise ValueError("expected a learning_rate, got none: give one")
     rate: Any = float(settings.learning_rate)
     if settings.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
