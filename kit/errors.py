@@ -10,6 +10,7 @@ KitError
 ├── TrainingError           training cannot start, or its result is refused
 ├── ConversionError         a model that cannot be converted or packaged
 ├── AccuracyError           a converted model below what was asked for
+├── DeploymentError         a folder for a device that cannot be made
 ├── OutputExistsError       an output that is in the way
 └── MissingDependencyError  a package that an extra brings
 
@@ -56,6 +57,10 @@ class ConversionError(KitError):
 
 class AccuracyError(KitError):
     """A converted model is less accurate than was asked for; nothing was kept."""
+
+
+class DeploymentError(KitError):
+    """What a device needs cannot be put together for it."""
 
 
 class OutputExistsError(KitError):
