@@ -3,6 +3,7 @@
 KitError
 ├── DataError               the labelled images: folders, labels, splits
 ├── ImageError              one image that cannot be read
+├── CameraError             a camera that is missing or gives no frames
 ├── SpecError               a PreprocessSpec or ModelCard with wrong or missing fields
 ├── ModelFileError          a .tflite file, or what is appended to it
 ├── InferenceError          the interpreter refuses or fails to run a model
@@ -29,6 +30,10 @@ class DataError(KitError):
 
 class ImageError(KitError):
     """An image cannot be read; the message names no path, the caller knows it."""
+
+
+class CameraError(KitError):
+    """There is no camera, nothing to read it with, or it gives no frames."""
 
 
 class SpecError(KitError):

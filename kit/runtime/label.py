@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -153,9 +154,13 @@ def label_images(
         results = _one(classifier, images[0])
     else:
         results = classifier.classify_files(paths)
+    return write_results(results, style, out, err, is_screening(classifier))
+
+
+def is_screening(classifier: Classifier) -> bool:
+    """Whether the model tells unknown images."""
     card = classifier.file.card
-    screening = card is not None and card.screening is not None
-    return write_results(results, style, out, err, screening)
+    return card is not None and card.screening is not None
 
 
 def _allow_any_name(stream: TextIO, errors: str) -> None:
@@ -242,7 +247,7 @@ def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None
 
 
 def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> bool:
-    """Labels images into the results file, or those that arrive in the watched folder.
+    """Labels images into the results file, or a camera's, or those that arrive in a folder.
 
     Returns whether all went well; of a watched folder never.
     """
@@ -258,6 +263,11 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
                 flush=True,
             )
             watch(classifier, options.watch, results)
+        if options.camera:
+            with camera_results(classifier, options) as frames:
+                for result in frames:
+                    results.append(result, str(result.image))
+            return True
         if "-" in options.images:
             _allow_any_name(sys.stdin, "surrogateescape")
         tally = label_into(classifier, image_paths(options.images, sys.stdin), results)
@@ -267,6 +277,19 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
         file=err,
     )
     return not tally.failed
+
+
+@contextmanager
+def camera_results(
+    classifier: Classifier, options: argparse.Namespace
+) -> Iterator[Iterator[Classification]]:
+    """The labels of the frames of the camera that is asked for."""
+    from kit.runtime.camera import EVERY_SECONDS, SMOOTHED_FRAMES, label_frames, open_camera
+
+    every = EVERY_SECONDS if options.every is None else options.every
+    smooth = SMOOTHED_FRAMES if options.smooth is None else options.smooth
+    with open_camera(options.device, every) as frames:
+        yield label_frames(classifier, frames, smooth)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -305,6 +328,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     lasting.add_argument("--watch", metavar="DIR", help="label into it what arrives in a folder")
     lasting.add_argument(
+        "--camera", action="store_true", help="label a camera's frames, into it or as --format says"
+    )
+    lasting.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="V4L2 device or video file (the Pi's own camera, else /dev/video0)",
+    )
+    lasting.add_argument(
+        "--every", type=float, metavar="SECONDS", help="between the camera's frames (1)"
+    )
+    lasting.add_argument(
+        "--smooth", type=int, metavar="N", help="mean of the scores of the last N frames (3)"
+    )
+    lasting.add_argument(
         "--rotate-mb",
         type=float,
         metavar="N",
@@ -321,14 +358,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _mistake(options: argparse.Namespace) -> str | None:
     """What is wrong with a combination of options; None where nothing is."""
-    sources = [bool(options.images), bool(options.watch)]
+    sources = [bool(options.images), bool(options.watch), options.camera]
+    of_camera = (options.device, options.every, options.smooth)
     tasks = (*sources, options.self_test, options.benchmark)
     rules = (
         (
             not any(tasks),
-            "expected images to label, --watch, --self-test or --benchmark",
+            "expected images to label, --watch, --camera, --self-test or --benchmark",
         ),
-        (sum(sources) > 1, "expected images or --watch, got several of them"),
+        (sum(sources) > 1, "expected images, --watch or --camera, got several of them"),
         (options.write and not options.benchmark, "expected --write beside --benchmark"),
         (
             options.benchmark
@@ -336,7 +374,7 @@ def _mistake(options: argparse.Namespace) -> str | None:
                 len(options.images) > 1
                 or options.format == "csv"
                 or options.self_test
-                or options.watch
+                or any(sources[1:])
                 or options.output
             ),
             "expected --benchmark alone, with one image at most, as text or json",
@@ -344,9 +382,14 @@ def _mistake(options: argparse.Namespace) -> str | None:
         (options.watch and not options.output, "expected --watch with --output FILE"),
         (
             options.output and (options.format != "text" or options.explain or not any(sources)),
-            "expected --output, which is a CSV, with images or --watch, and without --format and "
-            "--explain",
+            "expected --output, which is a CSV, with images, --watch or --camera, and without "
+            "--format and --explain",
         ),
+        (
+            any(value is not None for value in of_camera) and not options.camera,
+            "expected --device, --every and --smooth beside --camera",
+        ),
+        (options.camera and options.explain, "expected --camera without --explain"),
         (
             options.rotate_mb is not None and not options.output,
             "expected --rotate-mb beside --output",
@@ -392,6 +435,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             passed = run_self_test(classifier, sys.stdout) if options.self_test else True
             if options.output:
                 passed &= record(classifier, options, sys.stderr)
+            elif options.camera:
+                with camera_results(classifier, options) as frames:
+                    write_results(
+                        frames, options.format, sys.stdout, sys.stderr, is_screening(classifier)
+                    )
             elif options.images:
                 passed &= label_images(
                     classifier,
