@@ -52,6 +52,7 @@ if [ ! -d "$root" ]; then
 		dpkg-deb --extract "$package" "$partial"
 		rm "$package"
 	done
+	echo "root:x:0:0:root:/root:/bin/sh" >"$partial/etc/passwd"
 	mv "$partial" "$root"
 fi
 libraries=$(cd "$root" && find usr/lib -maxdepth 2 -type d \( -name blas -o -name lapack \) -printf '/%p:')
