@@ -17,7 +17,7 @@ test: lint
 	$(BIN)/python -m pytest $(MARKERS)
 
 test-device: $(VENV)/dev
-	$(BIN)/python -m pytest -s tests/test_device_arm64.py
+	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/test_device_arm64.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

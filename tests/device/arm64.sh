@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `kit deploy pi` writes in Debian's own userland for ARM, under QEMU and without a
-# network, runs the self-test, labels images, and compares every score with this machine's.
+# network, runs the self-test, labels images, and compares every score with this machine's, from the
+# same release of the interpreter: releases differ by more than processors do.
 #
 #   tests/device/arm64.sh SYSTEM IMAGES MODEL...
 #
@@ -9,7 +10,7 @@
 # Debian or Ubuntu whose packages can be had; exits with 77, and says why, where that is not so.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-system=$1 images=$2
+system=$1 images=$(realpath "$2")
 shift 2
 python=${PYTHON:-python}
 cache=${KIT_DEVICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mobilenet-kit/device}
@@ -57,6 +58,15 @@ if [ ! -d "$root" ]; then
 fi
 libraries=$(cd "$root" && find usr/lib -maxdepth 2 -type d \( -name blas -o -name lapack \) -printf '/%p:')
 
+reference=$cache/tflite-runtime
+if [ ! -x "$reference/bin/complete" ]; then
+	rm -rf "$reference"
+	"$python" -m venv "$reference"
+	"$reference/bin/python" -m pip install --quiet tflite-runtime==2.14.0 'numpy<2' pillow ||
+		skip "expected tflite-runtime 2.14.0 for this machine, which has wheels for Python 3.9 to 3.11"
+	ln -s python "$reference/bin/complete"
+fi
+
 work=$(mktemp -d)
 home=$root/home/pi
 trap 'rm -rf "$work" "$home"' EXIT
@@ -73,11 +83,11 @@ cp -r "$work/deployed" "$home/kit"
 cp -r "$images" "$home/photos"
 on_device sh /home/pi/kit/install.sh
 for model in "$@"; do
-	name=$(basename "$model" .tflite)
+	model=$(realpath "$model") name=$(basename "$model" .tflite)
 	cp "$model" "$home/$name.tflite"
 	on_device /home/pi/kit/env/bin/kit-label "/home/pi/$name.tflite" --self-test /home/pi/photos \
 		--top-k 1000 --format json >"$work/$name.device" || [ $? = 1 ]
-	(cd "$images" && "$python" -m kit.runtime "$model" . --top-k 1000 --format json \
+	(cd "$images" && PYTHONPATH="$here/../.." "$reference/bin/python" -m kit.runtime "$model" . --top-k 1000 --format json \
 		>"$work/$name.here") || [ $? = 1 ]
 	"$python" "$here/compare.py" "$model" "$work/$name.device" "$work/$name.here"
 done
