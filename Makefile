@@ -1,20 +1,24 @@
 # make demo   the whole path on drawn images
 # make test   everyday checks; CI=true adds the slow ones
 # make benchmark   against what one would use instead; writes docs/benchmarks.md
-# All create .venv and install what they need.
+# make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
+# They create .venv and install what they need.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test test-device lint benchmark clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
 
 test: lint
 	$(BIN)/python -m pytest $(MARKERS)
+
+test-device: $(VENV)/dev
+	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/test_device_arm64.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 KitError
 ├── DataError               the labelled images: folders, labels, splits
 ├── ImageError              one image that cannot be read
+├── CameraError             a camera that is missing or gives no frames
 ├── SpecError               a PreprocessSpec or ModelCard with wrong or missing fields
 ├── ModelFileError          a .tflite file, or what is appended to it
 ├── InferenceError          the interpreter refuses or fails to run a model
@@ -10,6 +11,7 @@ KitError
 ├── TrainingError           training cannot start, or its result is refused
 ├── ConversionError         a model that cannot be converted or packaged
 ├── AccuracyError           a converted model below what was asked for
+├── DeploymentError         a folder for a device that cannot be made
 ├── OutputExistsError       an output that is in the way
 └── MissingDependencyError  a package that an extra brings
 
@@ -28,6 +30,10 @@ class DataError(KitError):
 
 class ImageError(KitError):
     """An image cannot be read; the message names no path, the caller knows it."""
+
+
+class CameraError(KitError):
+    """There is no camera, nothing to read it with, or it gives no frames."""
 
 
 class SpecError(KitError):
@@ -56,6 +62,10 @@ class ConversionError(KitError):
 
 class AccuracyError(KitError):
     """A converted model is less accurate than was asked for; nothing was kept."""
+
+
+class DeploymentError(KitError):
+    """What a device needs cannot be put together for it."""
 
 
 class OutputExistsError(KitError):

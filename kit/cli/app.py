@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Pretrained weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+deploy_app = typer.Typer(help="Folders to copy to a device.", no_args_is_help=True)
+app.add_typer(deploy_app, name="deploy")
 
 
 class Mode(StrEnum):
@@ -1022,6 +1024,22 @@ def pull(
     import_tensorflow()
     for name, state in pull_weights(choices, folder).items():
         print(f"{folder / name}: {state}")
+
+
+@deploy_app.command("pi")
+@reports_errors
+def deploy_to_pi(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    system: Annotated[
+        str, typer.Option(help="bookworm-arm64, bookworm-armhf or trixie-arm64.")
+    ] = "bookworm-arm64",
+    force: ForceOption = False,
+) -> None:
+    """Write a folder that works on a Raspberry Pi without a network: model, wheels, installer."""
+    from kit.deploy.pi import deploy_pi, deployment_text
+
+    print(deployment_text(deploy_pi(model, output, system=system, force=force)))
 
 
 def _alpha(backbone: str, alpha: float | None) -> float | None:

@@ -101,8 +101,8 @@ def _from_array(array: npt.NDArray[Any]) -> Pixels:
 
 
 def _to_rgb(image: Image) -> Pixels:
-    image.load()  # first: of a TIFF it applies the tag, and removes it
-    orientation = _orientation(image)
+    image.load()  # first: of a TIFF it applies the tag, which older versions of Pillow leave there
+    orientation = None if image.format == "TIFF" else _orientation(image)
     if image.mode.startswith(("I", "F")):
         image = _stretch_range(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

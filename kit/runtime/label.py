@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -152,9 +154,13 @@ def label_images(
         results = _one(classifier, images[0])
     else:
         results = classifier.classify_files(paths)
+    return write_results(results, style, out, err, is_screening(classifier))
+
+
+def is_screening(classifier: Classifier) -> bool:
+    """Whether the model tells unknown images."""
     card = classifier.file.card
-    screening = card is not None and card.screening is not None
-    return write_results(results, style, out, err, screening)
+    return card is not None and card.screening is not None
 
 
 def _allow_any_name(stream: TextIO, errors: str) -> None:
@@ -240,6 +246,52 @@ def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None
         out.write(benchmark_text(result) + "\n")
 
 
+def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> bool:
+    """Labels images into the results file, or a camera's, or those that arrive in a folder.
+
+    Returns whether all went well; of a watched folder never.
+    """
+    from kit.runtime.results import ROTATE_MB, ResultsFile
+    from kit.runtime.watch import label_into, watch
+
+    rotate_mb = ROTATE_MB if options.rotate_mb is None else options.rotate_mb
+    with ResultsFile(options.output, options.model, rotate_mb) as results:
+        if options.watch:
+            print(
+                f"watching {options.watch}; {options.output} has rows of {results.found} images",
+                file=err,
+                flush=True,
+            )
+            watch(classifier, options.watch, results)
+        if options.camera:
+            with camera_results(classifier, options) as frames:
+                for result in frames:
+                    results.append(result, str(result.image))
+            return True
+        if "-" in options.images:
+            _allow_any_name(sys.stdin, "surrogateescape")
+        tally = label_into(classifier, image_paths(options.images, sys.stdin), results)
+    print(
+        f"{options.output}: {tally.labelled} images labelled, {tally.failed} failed, "
+        f"{tally.skipped} were there already",
+        file=err,
+    )
+    return not tally.failed
+
+
+@contextmanager
+def camera_results(
+    classifier: Classifier, options: argparse.Namespace
+) -> Iterator[Iterator[Classification]]:
+    """The labels of the frames of the camera that is asked for."""
+    from kit.runtime.camera import EVERY_SECONDS, SMOOTHED_FRAMES, label_frames, open_camera
+
+    every = EVERY_SECONDS if options.every is None else options.every
+    smooth = SMOOTHED_FRAMES if options.smooth is None else options.smooth
+    with open_camera(options.device, every) as frames:
+        yield label_frames(classifier, frames, smooth)
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
@@ -268,6 +320,33 @@ def _parser() -> argparse.ArgumentParser:
         help="measure speed and memory with IMAGE, or a drawn one",
     )
     add("--write", action="store_true", help="with it: store the best number of threads in MODEL")
+    lasting = parser.add_argument_group("for many images, or without an end")
+    lasting.add_argument(
+        "--output",
+        metavar="FILE",
+        help="append a row for each image to this CSV, leaving out those that have one",
+    )
+    lasting.add_argument("--watch", metavar="DIR", help="label into it what arrives in a folder")
+    lasting.add_argument(
+        "--camera", action="store_true", help="label a camera's frames, into it or as --format says"
+    )
+    lasting.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="V4L2 device or video file (the Pi's own camera, else /dev/video0)",
+    )
+    lasting.add_argument(
+        "--every", type=float, metavar="SECONDS", help="between the camera's frames (1)"
+    )
+    lasting.add_argument(
+        "--smooth", type=int, metavar="N", help="mean of the scores of the last N frames (3)"
+    )
+    lasting.add_argument(
+        "--rotate-mb",
+        type=float,
+        metavar="N",
+        help="begin a new CSV at so many megabytes; older ones are numbered (10)",
+    )
     foreign = parser.add_argument_group("for models that carry no labels or normalisation")
     foreign.add_argument("--labels", metavar="FILE", help="a label a line")
     foreign.add_argument("--mean", type=_numbers, help="one number, or three with commas")
@@ -277,19 +356,63 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _mistake(options: argparse.Namespace) -> str | None:
+    """What is wrong with a combination of options; None where nothing is."""
+    sources = [bool(options.images), bool(options.watch), options.camera]
+    of_camera = (options.device, options.every, options.smooth)
+    tasks = (*sources, options.self_test, options.benchmark)
+    rules = (
+        (
+            not any(tasks),
+            "expected images to label, --watch, --camera, --self-test or --benchmark",
+        ),
+        (sum(sources) > 1, "expected images, --watch or --camera, got several of them"),
+        (options.write and not options.benchmark, "expected --write beside --benchmark"),
+        (
+            options.benchmark
+            and (
+                len(options.images) > 1
+                or options.format == "csv"
+                or options.self_test
+                or any(sources[1:])
+                or options.output
+            ),
+            "expected --benchmark alone, with one image at most, as text or json",
+        ),
+        (options.watch and not options.output, "expected --watch with --output FILE"),
+        (
+            options.output and (options.format != "text" or options.explain or not any(sources)),
+            "expected --output, which is a CSV, with images, --watch or --camera, and without "
+            "--format and --explain",
+        ),
+        (
+            any(value is not None for value in of_camera) and not options.camera,
+            "expected --device, --every and --smooth beside --camera",
+        ),
+        (options.camera and options.explain, "expected --camera without --explain"),
+        (
+            options.rotate_mb is not None and not options.output,
+            "expected --rotate-mb beside --output",
+        ),
+    )
+    return next((text for broken, text in rules if broken), None)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}expected room on the disk, it is full: make room and run again"
+    return " ".join(str(error).split())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = _parser()
     # Intermixed: options may stand between the model and the images.
     options = parser.parse_intermixed_args(arguments)
-    if not options.images and not options.self_test and not options.benchmark:
-        parser.error("expected images to label, --self-test or --benchmark")
-    if options.write and not options.benchmark:
-        parser.error("expected --write beside --benchmark")
-    if options.benchmark and (
-        len(options.images) > 1 or options.format == "csv" or options.self_test
-    ):
-        parser.error("expected --benchmark alone, with one image at most, as text or json")
+    mistake = _mistake(options)
+    if mistake:
+        parser.error(mistake)
     # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
@@ -310,7 +433,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with classifier:
             passed = run_self_test(classifier, sys.stdout) if options.self_test else True
-            if options.images:
+            if options.output:
+                passed &= record(classifier, options, sys.stderr)
+            elif options.camera:
+                with camera_results(classifier, options) as frames:
+                    write_results(
+                        frames, options.format, sys.stdout, sys.stderr, is_screening(classifier)
+                    )
+            elif options.images:
                 passed &= label_images(
                     classifier,
                     options.images,
@@ -331,7 +461,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a folder that may not be written to
-        print(f"kit-label: {error}", file=sys.stderr)
+        print(f"kit-label: {_one_line(error)}", file=sys.stderr)
         return 1
     return 0 if passed else 1
 

@@ -1,0 +1,1 @@
+"""What is copied to a device: one module for each kind of device."""
