@@ -11,12 +11,14 @@ enum class Decision { POSITIVE, NEGATIVE, UNCERTAIN, UNKNOWN }
  *
  * @property categories best first; none where all are below the card's score threshold.
  * @property decision null where the card has no operating point.
+ * @property positiveScore that the decision was made by; null where the card has no operating point.
  * @property unknown whether the image is unlike those of the training; its categories are then only
  *   the nearest. Null where the file has no such output.
  */
 data class Answer(
     val categories: List<Category>,
     val decision: Decision?,
+    val positiveScore: Float?,
     val unknown: Boolean?,
 )
 
@@ -38,14 +40,14 @@ fun answer(card: ModelCard, scores: FloatArray, unfamiliarity: Float?, topK: Int
         // Also where it is no number, as after an overflow.
         unfamiliarity?.let { !(it <= screening.unfamiliarityThreshold) }
     }
-    val decision = card.operatingPoint?.let { point ->
-        val score = scores[card.labels.indexOf(point.positive)]
-        when {
-            unknown == true -> Decision.UNKNOWN
-            score >= point.positiveFrom -> Decision.POSITIVE
-            score < point.negativeBelow -> Decision.NEGATIVE
-            else -> Decision.UNCERTAIN
-        }
+    val point = card.operatingPoint
+    val positiveScore = point?.let { scores[card.labels.indexOf(it.positive)] }
+    val decision = when {
+        point == null || positiveScore == null -> null
+        unknown == true -> Decision.UNKNOWN
+        positiveScore >= point.positiveFrom -> Decision.POSITIVE
+        positiveScore < point.negativeBelow -> Decision.NEGATIVE
+        else -> Decision.UNCERTAIN
     }
-    return Answer(categories, decision, unknown)
+    return Answer(categories, decision, positiveScore, unknown)
 }

@@ -34,16 +34,9 @@ class Pixels(val height: Int, val width: Int, val rgb: ByteArray) {
     }
 
     companion object {
-        /** @param argb one integer a pixel, as Android's bitmaps give them; alpha is left out. */
-        fun fromArgb(height: Int, width: Int, argb: IntArray): Pixels {
-            val rgb = ByteArray(argb.size * 3)
-            for (i in argb.indices) {
-                rgb[3 * i] = (argb[i] shr 16).toByte()
-                rgb[3 * i + 1] = (argb[i] shr 8).toByte()
-                rgb[3 * i + 2] = argb[i].toByte()
-            }
-            return Pixels(height, width, rgb)
-        }
+        /** @param rgba four bytes a pixel, as bitmaps hold them; alpha is left out. */
+        fun fromRgba(height: Int, width: Int, rgba: ByteArray): Pixels =
+            Pixels(height, width, ByteArray(height * width * 3) { rgba[it / 3 * 4 + it % 3] })
 
         /**
          * A camera's frame, YUV 4:2:0 of BT.601 with the full range, as JFIF and Android have it.

@@ -60,8 +60,8 @@ class EndToEndTest {
 
     private fun read(file: File): Pixels {
         val image = ImageIO.read(file)
-        val argb = image.getRGB(0, 0, image.width, image.height, null, 0, image.width)
-        return Pixels.fromArgb(image.height, image.width, argb)
+        val levels = image.raster.getPixels(0, 0, image.width, image.height, null as IntArray?)
+        return Pixels(image.height, image.width, ByteArray(levels.size) { levels[it].toByte() })
     }
 
     private fun described(name: String, found: Classification): JSONObject {

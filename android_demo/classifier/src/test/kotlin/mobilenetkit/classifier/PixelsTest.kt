@@ -23,9 +23,9 @@ class PixelsTest {
     }
 
     @Test
-    fun argb() {
-        val pixels = Pixels.fromArgb(1, 2, intArrayOf(0xFF0180FF.toInt(), 0x00FE0203))
-        assertArrayEquals(intArrayOf(1, 128, 255, 254, 2, 3), pixels.rgb.map { it.toInt() and 0xFF }.toIntArray())
+    fun rgba() {
+        val pixels = Pixels.fromRgba(1, 2, byteArrayOf(1, 127, -1, 9, -2, 2, 3, 0))
+        assertArrayEquals(byteArrayOf(1, 127, -1, -2, 2, 3), pixels.rgb)
     }
 
     /** JFIF 1.02 in floating point, for every colour on a grid. */
