@@ -36,6 +36,7 @@ fi
 java -cp "$tools" proguard.ProGuard @tools.pro -include app/proguard-rules.pro \
 	-injars $target/classes -injars $target/lib -outjars $work/classes.jar \
 	-libraryjars "$jdk/jmods/java.base.jmod(!**.jar;!module-info.class)" \
+	-libraryjars "$jdk/jmods/java.logging.jmod(!**.jar;!module-info.class)" \
 	-libraryjars "$(cat $target/android-all.txt)(!META-INF/**,!kotlin/**)"
 java -cp "$tools" com.android.dx.command.Main --dex --min-sdk-version=26 \
 	--output=$work/classes.dex $work/classes.jar

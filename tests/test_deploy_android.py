@@ -1,5 +1,7 @@
+import re
 import shutil
 import stat
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,3 +105,19 @@ def test_too_large(data, app, monkeypatch):
 
 def test_no_app(data, tmp_path):
     assert "--app" in refused(data / "red_green_blue_int8.tflite", tmp_path, ValueError)
+
+
+def test_both_builds_take_the_same_versions():
+    """Gradle's version catalogue and Maven's pom.xml name the same libraries and levels."""
+    versions = tomllib.loads((APP / "gradle/libs.versions.toml").read_text("utf-8"))["versions"]
+    root, app = ((APP / name).read_text("utf-8") for name in ("pom.xml", "app/pom.xml"))
+    for name in ("kotlin", "tensorflow-lite", "junit", "json"):
+        assert f"<{name}.version>{versions[name]}</{name}.version>" in root
+    for name in ("min-sdk", "target-sdk"):
+        assert f"<{name}>{versions[name]}</{name}>" in app
+
+
+def test_no_network_for_the_app():
+    manifest = (APP / "app/src/main/AndroidManifest.xml").read_text("utf-8")
+    asked = re.findall(r'<uses-permission android:name="([\w.]+)"', manifest)
+    assert asked == ["android.permission.CAMERA"]
