@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,34 @@ def test_same_labels_as_this_runtime(maven, shared, tmp_path, form, screening_ru
                 np.testing.assert_allclose(line["heat"], shares.ravel(), atol=1e-5)
     if form == "screening_files":
         assert {line["unknown"] for line in found} == {True, False}
+
+
+def test_apk_without_google_s_hosts(maven, data):
+    """`build-apk.sh MODEL`: signed, with the model as it is, and nothing that Android can't run."""
+    for program in ("aapt", "zipalign", "apksigner", "javac"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: build-apk.sh needs it")
+    model = data / "red_green_blue_int8.tflite"
+    apk = Path(run(APP / "build-apk.sh", model).splitlines()[-1])
+    run("apksigner", "verify", apk)
+    run("zipalign", "-c", "4", apk)
+    facts = run("aapt", "dump", "badging", apk)
+    assert "sdkVersion:'26'" in facts and "launchable-activity" in facts
+    assert run("aapt", "dump", "permissions", apk).count("uses-permission") == 1
+    with zipfile.ZipFile(apk) as archive:
+        packed = archive.getinfo("assets/model.tflite")
+        assert packed.compress_type == zipfile.ZIP_STORED
+        assert archive.read(packed) == model.read_bytes()
+    if shutil.which("dexdump") is not None:
+        code = run("dexdump", "-d", apk)
+        assert "Lmobilenetkit/demo/MainActivity;" in code
+        assert "invoke-custom" not in code
+
+
+def test_a_wrong_file_costs_no_apk(maven, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0 no model")
+    done = subprocess.run(
+        [APP / "build-apk.sh", tmp_path / "photo.jpg"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "expected a .tflite model" in done.stderr and done.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ import org.robolectric.annotation.GraphicsMode
  * tests/other_runtimes/serve_interpreter.py`; `other` is something that the model does not know.
  */
 @RunWith(RobolectricTestRunner::class)
-@Config(sdk = [36])
+@Config(sdk = [34])
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 class PicturesTest {
     private fun setting(name: String) = System.getProperty("kit.$name")
