@@ -168,6 +168,10 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
                 Result.failure(ClassifierException(context.getString(R.string.too_large), error))
             } catch (error: UnsatisfiedLinkError) {
                 Result.failure(ClassifierException(context.getString(R.string.no_runtime), error))
+            } catch (error: RuntimeException) {
+                // Decoders and drivers of some phones throw what no document lists: a line, no crash.
+                val reason = context.getString(R.string.failed, error.message.orEmpty().lines().first())
+                Result.failure(ClassifierException(reason, error))
             }
             main.post {
                 then(result)

@@ -21,10 +21,15 @@ class PipeInterpreter(python: String, script: String, model: String) : Interpret
 
     private fun next() = ByteArray(answers.readInt()).also { answers.readFully(it) }
 
-    private fun tensors(name: String) = header.getJSONArray(name).map {
-        val tensor = it as JSONObject
-        val shape = tensor.getJSONArray("shape").map { length -> length as Int }
-        Tensor(tensor.getString("name"), shape, tensor.dtype(), tensor.quantization())
+    // By index: Android's JSONArray, under which the app's tests run this, is no Iterable.
+    private fun tensors(name: String): List<Tensor> {
+        val all = header.getJSONArray(name)
+        return List(all.length()) { index ->
+            val tensor = all.getJSONObject(index)
+            val lengths = tensor.getJSONArray("shape")
+            val shape = List(lengths.length()) { lengths.getInt(it) }
+            Tensor(tensor.getString("name"), shape, tensor.dtype(), tensor.quantization())
+        }
     }
 
     override fun run(input: ByteBuffer, outputs: List<ByteBuffer>) {
