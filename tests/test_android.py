@@ -54,6 +54,13 @@ def test_classifier_passes_its_tests(maven):
     maven("test", "--projects", "classifier")
 
 
+def test_screens(maven):
+    """States and errors of the screen, on Robolectric's Android."""
+    if shutil.which("aapt") is None:
+        pytest.skip("aapt is not installed: it makes the app's resources")
+    maven("test", "-P", "screens")
+
+
 @pytest.fixture(scope="module")
 def screening_run(small_backbone, tmp_path_factory):
     """Drawn images, and a run trained on them with a plain and a screening file."""

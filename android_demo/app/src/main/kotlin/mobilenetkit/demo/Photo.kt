@@ -11,7 +11,6 @@ import android.media.ExifInterface
 import android.net.Uri
 import android.os.Build
 import java.io.IOException
-import java.nio.ByteBuffer
 import mobilenetkit.classifier.ClassifierException
 import mobilenetkit.classifier.Pixels
 
@@ -86,9 +85,9 @@ private fun overWhite(bitmap: Bitmap): Bitmap {
     }
 }
 
-/** The bitmap's own levels: getPixels would convert those of a wide colour space. */
+/** The bitmap's pixels in sRGB, whatever colour space and byte order it is held in. */
 fun pixelsOf(bitmap: Bitmap): Pixels {
-    val rgba = ByteBuffer.allocate(bitmap.byteCount)
-    bitmap.copyPixelsToBuffer(rgba)
-    return Pixels.fromRgba(bitmap.height, bitmap.width, rgba.array())
+    val argb = IntArray(bitmap.width * bitmap.height)
+    bitmap.getPixels(argb, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
+    return Pixels.fromArgb(bitmap.height, bitmap.width, argb)
 }

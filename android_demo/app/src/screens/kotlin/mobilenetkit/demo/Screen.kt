@@ -13,6 +13,7 @@ import java.nio.ByteOrder
 import mobilenetkit.classifier.Dtype
 import mobilenetkit.classifier.Interpreter
 import mobilenetkit.classifier.ModelFile
+import mobilenetkit.classifier.Quantization
 import mobilenetkit.classifier.Tensor
 import org.robolectric.Robolectric
 import org.robolectric.RuntimeEnvironment
@@ -22,7 +23,9 @@ import org.robolectric.android.controller.ActivityController
 /** Gives the outputs that it was made with, whatever goes in. */
 class FixedAnswer(model: ByteBuffer, private val answers: List<FloatArray>) : Interpreter {
     private val side = ModelFile.read(model).card.preprocess.inputResolution
-    override val inputs = listOf(Tensor("input", listOf(1, side, side, 3), Dtype.UINT8))
+    private val pixelsAsTheyAre = Quantization(1 / 127.5, 128)
+    override val inputs =
+        listOf(Tensor("input", listOf(1, side, side, 3), Dtype.UINT8, pixelsAsTheyAre))
     override val outputs = answers.map { Tensor("scores", listOf(1, it.size), Dtype.FLOAT32) }
 
     override fun run(input: ByteBuffer, outputs: List<ByteBuffer>) =

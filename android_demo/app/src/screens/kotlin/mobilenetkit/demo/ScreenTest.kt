@@ -63,6 +63,23 @@ class ScreenTest {
     }
 
     @Test
+    fun theModelSeesThePhotosColours() {
+        Screen.install(model)
+        lateinit var seen: List<Int>
+        MainActivity.interpreterOf = { content ->
+            val fixed = FixedAnswer(content, listOf(floatArrayOf(0.5f, 0.125f, 0.375f)))
+            object : mobilenetkit.classifier.Interpreter by fixed {
+                override fun run(input: java.nio.ByteBuffer, outputs: List<java.nio.ByteBuffer>) {
+                    seen = List(3) { input.get(it).toInt() and 0xFF }
+                    fixed.run(input, outputs)
+                }
+            }
+        }
+        Screen().open().choosePhoto(photo())
+        assertEquals(listOf(255, 0, 0), seen)
+    }
+
+    @Test
     fun theAnswerOutlivesARotation() {
         Screen.install(model)
         val screen = Screen().open()

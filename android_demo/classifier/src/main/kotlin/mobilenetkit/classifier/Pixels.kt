@@ -34,9 +34,11 @@ class Pixels(val height: Int, val width: Int, val rgb: ByteArray) {
     }
 
     companion object {
-        /** @param rgba four bytes a pixel, as bitmaps hold them; alpha is left out. */
-        fun fromRgba(height: Int, width: Int, rgba: ByteArray): Pixels =
-            Pixels(height, width, ByteArray(height * width * 3) { rgba[it / 3 * 4 + it % 3] })
+        /** @param argb one integer a pixel, as Android's bitmaps give them; alpha is left out. */
+        fun fromArgb(height: Int, width: Int, argb: IntArray): Pixels {
+            val rgb = ByteArray(height * width * 3) { (argb[it / 3] shr (16 - it % 3 * 8)).toByte() }
+            return Pixels(height, width, rgb)
+        }
 
         /**
          * A camera's frame, YUV 4:2:0 of BT.601 with the full range, as JFIF and Android have it.

@@ -23,8 +23,8 @@ class PixelsTest {
     }
 
     @Test
-    fun rgba() {
-        val pixels = Pixels.fromRgba(1, 2, byteArrayOf(1, 127, -1, 9, -2, 2, 3, 0))
+    fun argb() {
+        val pixels = Pixels.fromArgb(1, 2, intArrayOf(0x017FFF, 0xFFFE0203.toInt()))
         assertArrayEquals(byteArrayOf(1, 127, -1, -2, 2, 3), pixels.rgb)
     }
 
