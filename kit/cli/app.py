@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Pretrained weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
-deploy_app = typer.Typer(help="Folders to copy to a device.", no_args_is_help=True)
+deploy_app = typer.Typer(help="A model to a device.", no_args_is_help=True)
 app.add_typer(deploy_app, name="deploy")
 
 
@@ -1040,6 +1040,22 @@ def deploy_to_pi(
     from kit.deploy.pi import deploy_pi, deployment_text
 
     print(deployment_text(deploy_pi(model, output, system=system, force=force)))
+
+
+@deploy_app.command("android")
+@reports_errors
+def deploy_to_android(
+    model: ModelArgument,
+    app_folder: Annotated[Path, typer.Option("--app", help="The app's folder.")] = Path(
+        "android_demo"
+    ),
+) -> None:
+    """Put a model into the phone app, in place of the one before."""
+    from kit.deploy.android import deploy_android
+
+    deployment = deploy_android(model, app_folder)
+    print(f"{deployment.asset}: {deployment.size_bytes} bytes", file=sys.stderr)
+    print("\n".join(deployment.commands))
 
 
 def _alpha(backbone: str, alpha: float | None) -> float | None:

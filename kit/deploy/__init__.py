@@ -1,1 +1,1 @@
-"""What is copied to a device: one module for each kind of device."""
+"""A model file to the device where it runs: one module for each kind of device."""

@@ -292,7 +292,8 @@ class Classifier:
         categories = (
             Category(int(index), self.labels[index], float(scores[index]))
             for index in order
-            if self._shown[index] and scores[index] >= self._score_threshold
+            # In float64, as the operating point is: numpy 1 and 2 disagree about a mixed one.
+            if self._shown[index] and float(scores[index]) >= self._score_threshold
         )
         answer = self._operate(scores, bool(unknown))
         best = tuple(categories)[: self._top_k]

@@ -1,7 +1,7 @@
-"""Preprocessing a second time, slowly: exact fractions and loops, nothing shared with the kit.
+"""Preprocessing and answers a second time, slowly: fractions and loops, nothing of the kit's.
 
-`python tests/golden/make_golden.py` writes golden.json from it. Kotlin and JavaScript test against
-the same file, see `about` in it.
+`python tests/golden/make_golden.py` writes golden.json (image to input tensor) and answers.json
+(output tensor to labels). Kotlin and JavaScript test against the same files, see `about` in them.
 """
 
 import base64
@@ -18,6 +18,13 @@ ABOUT = {
     "pixels": "base64 of uint8 [input_resolution, input_resolution, 3] after fit and resize",
     "tensor": "base64 of the input tensor without batch axis, same shape, little endian",
     "sha256": "of the bytes of the tensor",
+}
+
+ABOUT_ANSWERS = {
+    "output": "base64 of the scores' tensor without batch axis, little endian",
+    "unfamiliarity": "base64 of one float32, little endian; null of a plain file",
+    "scores": "base64 of float32 [labels], little endian, dequantised",
+    "categories": "best first, those of at least score_threshold, top_k at most",
 }
 
 
@@ -178,6 +185,89 @@ def cases():
         yield case(name, (9, 14), 5, "stretch", "bilinear", grey, *means, dtype, quant)
 
 
+FORMATS = {"float32": "f", "uint8": "B", "int8": "b", "int16": "h"}
+
+
+def packed(dtype, values):
+    return struct.pack(f"<{len(values)}{FORMATS[dtype]}", *values)
+
+
+def answer_case(
+    name, output, dtype="float32", quant=None, top_k=None, threshold=None, point=None, unknown=None
+):
+    """`point`: negative_below and positive_from of the label b; `unknown`: value and threshold."""
+    labels = ["a", "b", "c", "d", "e"][: len(output)]
+    if quant is None:
+        scores = [single(value) for value in output]
+    else:
+        scores = [single((value - quant["zero_point"]) * quant["scale"]) for value in output]
+    # A score that is no number is below any threshold.
+    kept = [i for i, score in enumerate(scores) if score >= (threshold or 0)]
+    kept.sort(key=lambda i: -scores[i])
+    is_unknown = None if unknown is None else not single(unknown[0]) <= unknown[1]
+    decision = None
+    if point is not None:
+        decision = "positive" if scores[1] >= point[1] else "uncertain"
+        if scores[1] < point[0]:
+            decision = "negative"
+        if is_unknown:
+            decision = "unknown"
+    return {
+        "name": name,
+        "labels": labels,
+        "dtype": dtype,
+        "quantization": quant,
+        "top_k": top_k,
+        "score_threshold": threshold,
+        "operating_point": point
+        and {"positive": "b", "negative_below": point[0], "positive_from": point[1]},
+        "unfamiliarity_threshold": unknown and unknown[1],
+        "output": base64.b64encode(packed(dtype, output)).decode(),
+        "unfamiliarity": unknown and base64.b64encode(packed("float32", unknown[:1])).decode(),
+        "scores": base64.b64encode(packed("float32", scores)).decode(),
+        "categories": [{"index": i, "label": labels[i], "score": scores[i]} for i in kept[:top_k]],
+        "answer": decision,
+        "unknown": is_unknown,
+    }
+
+
+def answer_cases():
+    nan, plain = float("nan"), [0.1, 0.7, 0.05, 0.125, 0.025]
+    unit = {"scale": 0.00390625, "zero_point": 0}
+    yield answer_case("float", plain)
+    yield answer_case("equal scores keep the labels' order", [0.25, 0.125, 0.25, 0.125, 0.25])
+    yield answer_case("zeros of both signs are equal", [0.0, -0.0, 1.0, -0.0, 0.0])
+    yield answer_case("uint8", [0, 255, 128, 1, 127], "uint8", unit)
+    yield answer_case("int8", [-128, 127, 0, -1, 1], "int8", unit | {"zero_point": -128})
+    yield answer_case(
+        "int16", [0, 32767, -32768, 1, 12345], "int16", {"scale": 2.0**-15, "zero_point": 0}
+    )
+    yield answer_case(
+        "int8, odd scale", [-128, 127, 5, 6, 4], "int8", {"scale": 0.0041, "zero_point": 5}
+    )
+    yield answer_case("top 2", plain, top_k=2)
+    yield answer_case("top 9 of 5", plain, top_k=9)
+    yield answer_case("threshold", plain, threshold=0.1)
+    # 0.7 in float32 is a little less than in float64, in which thresholds are compared.
+    yield answer_case("threshold just above the score", plain, threshold=0.7)
+    yield answer_case("threshold at the score", [0.25, 0.75], threshold=0.75)
+    yield answer_case("none reaches the threshold", plain, threshold=0.9)
+    yield answer_case("one score is no number", [0.5, nan, 0.25])
+    for score in (0.0, 0.24, 0.25, 0.5, 0.75, 1.0):
+        yield answer_case(f"two thresholds, {score}", [1 - score, score], point=[0.25, 0.75])
+    for score in (0.49, 0.5):
+        yield answer_case(f"one threshold, {score}", [1 - score, score], point=[0.5, 0.5])
+    yield answer_case("positive without a number", [0.5, nan], point=[0.25, 0.75])
+    for value in (0.0, 1.5, 1.51, float("inf"), nan):
+        yield answer_case(f"unfamiliarity {value}", plain, unknown=[value, 1.5])
+    yield answer_case("unknown, not positive", plain, point=[0.5, 0.5], unknown=[2.0, 1.5])
+    yield answer_case("known and positive", plain, point=[0.5, 0.5], unknown=[1.0, 1.5])
+
+
 if __name__ == "__main__":
-    text = json.dumps({"about": ABOUT, "cases": list(cases())}, indent=1)
-    Path(__file__).with_name("golden.json").write_text(text + "\n", encoding="utf-8")
+    for name, about, made in (
+        ("golden.json", ABOUT, cases()),
+        ("answers.json", ABOUT_ANSWERS, answer_cases()),
+    ):
+        text = json.dumps({"about": about, "cases": list(made)}, indent=1)
+        Path(__file__).with_name(name).write_text(text + "\n", encoding="utf-8")

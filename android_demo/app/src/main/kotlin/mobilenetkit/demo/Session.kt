@@ -1,0 +1,186 @@
+package mobilenetkit.demo
+
+import android.content.Context
+import android.graphics.Bitmap
+import android.net.Uri
+import android.os.Handler
+import android.os.Looper
+import java.io.IOException
+import java.nio.ByteBuffer
+import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicBoolean
+import mobilenetkit.classifier.CheckResult
+import mobilenetkit.classifier.Classification
+import mobilenetkit.classifier.Classifier
+import mobilenetkit.classifier.ClassifierException
+import mobilenetkit.classifier.Interpreter
+import mobilenetkit.classifier.Pixels
+import mobilenetkit.classifier.selfTest
+
+enum class Source { CAMERA, PHOTO }
+
+sealed class Model {
+    object Loading : Model()
+
+    object None : Model()
+
+    class Ready(val classifier: Classifier, val sizeBytes: Int) : Model()
+
+    class Refused(val reason: String) : Model()
+}
+
+/**
+ * What outlives a rotation of the phone: the model, its thread, the photo and the last answer.
+ *
+ * All but the work itself is on the main thread; [changed] is called after every change.
+ */
+class Session(private val context: Context, private val interpreterOf: (ByteBuffer) -> Interpreter) {
+    val store = ModelStore(context)
+    var changed: () -> Unit = {}
+    var model: Model = Model.Loading
+        private set
+    var found: Classification? = null
+        private set
+    var photo: Bitmap? = null
+        private set
+
+    /** One line about what failed last; null when all is well. */
+    var failure: String? = null
+        private set
+    var source = Source.CAMERA
+        private set
+    var showsHeatMap = false
+        private set
+
+    private val worker = Executors.newSingleThreadExecutor()
+    private val main = Handler(Looper.getMainLooper())
+    private val busy = AtomicBoolean()
+
+    init {
+        load()
+    }
+
+    fun load() = work({
+        val content = store.content()
+        val loaded = content?.let { Model.Ready(Classifier.open(it, interpreterOf), it.limit()) }
+        loaded ?: Model.None
+    }) { result ->
+        (model as? Model.Ready)?.classifier?.let { old -> worker.execute(old::close) }
+        model = result.getOrElse { Model.Refused(it.message!!) }
+        found = null
+        photo?.let { label(it) }
+    }
+
+    /** Another model, if it is one that works; else all stays as it is. */
+    fun openModel(uri: Uri) = work({
+        store.open(uri) { content -> Classifier.open(content, interpreterOf).close() }
+    }) { result ->
+        failure = result.exceptionOrNull()?.message
+        if (failure == null) load()
+    }
+
+    fun backToBuiltIn() {
+        store.backToBuiltIn()
+        load()
+    }
+
+    fun showCamera() {
+        source = Source.CAMERA
+        photo = null
+        found = null
+        failure = null
+        changed()
+    }
+
+    fun showPhoto(uri: Uri) {
+        val classifier = (model as? Model.Ready)?.classifier ?: return
+        source = Source.PHOTO
+        photo = null
+        found = null
+        failure = null
+        changed()
+        work({ readPhoto(context, uri, classifier.card.preprocess.inputResolution) }) { result ->
+            if (source != Source.PHOTO) return@work
+            failure = result.exceptionOrNull()?.message
+            photo = result.getOrNull()
+            photo?.let { label(it) }
+        }
+    }
+
+    fun toggleHeatMap() {
+        showsHeatMap = !showsHeatMap
+        changed()
+    }
+
+    fun tell(problem: String?) {
+        failure = problem
+        changed()
+    }
+
+    private fun label(bitmap: Bitmap) {
+        val classifier = (model as? Model.Ready)?.classifier ?: return
+        work({ classifier.classify(pixelsOf(bitmap), TOP_K) }) { result ->
+            if (photo === bitmap) show(result)
+        }
+    }
+
+    /** A camera's frame, made when there is time for it; from any thread. */
+    fun labelFrame(frame: () -> Pixels) {
+        val classifier = (model as? Model.Ready)?.classifier ?: return
+        if (!busy.compareAndSet(false, true)) return
+        val pixels = frame()
+        work({
+            try {
+                classifier.classify(pixels, TOP_K)
+            } finally {
+                busy.set(false)
+            }
+        }) { result ->
+            if (source == Source.CAMERA) show(result)
+        }
+    }
+
+    /** Runs the card's golden checks; [then] gets null where the model fails. */
+    fun check(classifier: Classifier, then: (List<CheckResult>?) -> Unit) =
+        work({ selfTest(classifier) }) { then(it.getOrNull()) }
+
+    private fun show(result: Result<Classification>) {
+        found = result.getOrNull()
+        failure = result.exceptionOrNull()?.message
+    }
+
+    fun close() {
+        changed = {}
+        (model as? Model.Ready)?.classifier?.let { worker.execute(it::close) }
+        worker.shutdown()
+    }
+
+    private fun <T> work(job: () -> T, then: (Result<T>) -> Unit) {
+        if (worker.isShutdown) return
+        worker.execute {
+            val result = try {
+                Result.success(job())
+            } catch (error: ClassifierException) {
+                Result.failure(error)
+            } catch (error: IOException) {
+                Result.failure(ClassifierException(context.getString(R.string.not_readable), error))
+            } catch (error: OutOfMemoryError) {
+                Result.failure(ClassifierException(context.getString(R.string.too_large), error))
+            } catch (error: UnsatisfiedLinkError) {
+                Result.failure(ClassifierException(context.getString(R.string.no_runtime), error))
+            } catch (error: RuntimeException) {
+                // Decoders and drivers of some phones throw what no document lists: a line, no crash.
+                val reason = context.getString(R.string.failed, error.message.orEmpty().lines().first())
+                Result.failure(ClassifierException(reason, error))
+            }
+            main.post {
+                then(result)
+                changed()
+            }
+        }
+    }
+
+    private companion object {
+        const val TOP_K = 5
+    }
+}

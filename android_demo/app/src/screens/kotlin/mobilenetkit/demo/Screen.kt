@@ -1,0 +1,97 @@
+package mobilenetkit.demo
+
+import android.Manifest
+import android.graphics.Bitmap
+import android.graphics.Canvas
+import android.net.Uri
+import android.os.Looper
+import android.view.View
+import android.widget.TextView
+import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import mobilenetkit.classifier.Dtype
+import mobilenetkit.classifier.Interpreter
+import mobilenetkit.classifier.ModelFile
+import mobilenetkit.classifier.Quantization
+import mobilenetkit.classifier.Tensor
+import org.robolectric.Robolectric
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.Shadows.shadowOf
+import org.robolectric.android.controller.ActivityController
+
+/** Gives the outputs that it was made with, whatever goes in. */
+class FixedAnswer(model: ByteBuffer, private val answers: List<FloatArray>) : Interpreter {
+    private val side = ModelFile.read(model).card.preprocess.inputResolution
+    private val pixelsAsTheyAre = Quantization(1 / 127.5, 128)
+    override val inputs =
+        listOf(Tensor("input", listOf(1, side, side, 3), Dtype.UINT8, pixelsAsTheyAre))
+    override val outputs = answers.map { Tensor("scores", listOf(1, it.size), Dtype.FLOAT32) }
+
+    override fun run(input: ByteBuffer, outputs: List<ByteBuffer>) =
+        answers.forEachIndexed { i, answer ->
+            val floats = outputs[i].duplicate().order(ByteOrder.nativeOrder())
+            answer.forEachIndexed { place, value -> floats.putFloat(4 * place, value) }
+        }
+
+    override fun close() = Unit
+}
+
+/** The app's only screen, driven and looked at. */
+class Screen {
+    val controller: ActivityController<MainActivity> = Robolectric.buildActivity(MainActivity::class.java)
+    val activity: MainActivity get() = controller.get()
+
+    fun open() = apply {
+        controller.setup()
+        settle { text(R.id.headline) != activity.getString(R.string.loading) }
+    }
+
+    /** Lets the worker's results in until something is so. */
+    fun settle(isSo: () -> Boolean) {
+        repeat(1200) {
+            shadowOf(Looper.getMainLooper()).idle()
+            if (isSo()) return
+            Thread.sleep(50)
+        }
+        error("waited for a minute; the screen says: ${text(R.id.headline)}: ${text(R.id.detail)}")
+    }
+
+    fun choosePhoto(file: File) {
+        activity.findViewById<View>(R.id.tab_photo).performClick()
+        answerChooser(file)
+        settle { text(R.id.headline) != activity.getString(R.string.labelling) }
+    }
+
+    fun answerChooser(file: File) {
+        val started = shadowOf(activity).nextStartedActivityForResult
+        val data = android.content.Intent().setData(Uri.fromFile(file))
+        shadowOf(activity).receiveResult(started.intent, android.app.Activity.RESULT_OK, data)
+    }
+
+    fun view(id: Int): View = activity.findViewById(id)
+
+    fun text(id: Int): String = activity.findViewById<TextView>(id).text.toString()
+
+    fun isShown(id: Int) = view(id).visibility == View.VISIBLE
+
+    fun picture(file: File) {
+        shadowOf(Looper.getMainLooper()).idle()
+        val decor = activity.window.decorView
+        val bitmap = Bitmap.createBitmap(decor.width, decor.height, Bitmap.Config.ARGB_8888)
+        decor.draw(Canvas(bitmap))
+        file.outputStream().use { bitmap.compress(Bitmap.CompressFormat.PNG, 100, it) }
+    }
+
+    companion object {
+        /** The model that the app finds when it starts, as if it had been opened before. */
+        fun install(model: ByteArray) =
+            File(RuntimeEnvironment.getApplication().filesDir, "opened.tflite").writeBytes(model)
+
+        fun allowCamera() =
+            shadowOf(RuntimeEnvironment.getApplication()).grantPermissions(Manifest.permission.CAMERA)
+
+        fun hasCamera(has: Boolean) = shadowOf(RuntimeEnvironment.getApplication().packageManager)
+            .setSystemFeature(android.content.pm.PackageManager.FEATURE_CAMERA_ANY, has)
+    }
+}
