@@ -111,7 +111,10 @@ def test_nothing_points_back(name):
 
 def test_the_rules_are_about_modules_that_exist():
     assert set(ALLOWED) <= set(SOURCES)
-    for name in ("kit.cli", "kit.retrain", "kit.export", "kit.demo", "kit.report", "kit.sweep"):
+    for name in (
+        *("kit.cli", "kit.retrain", "kit.export", "kit.demo", "kit.report", "kit.sweep"),
+        "kit.deploy",
+    ):
         assert rule_of(name) is None
         assert not any(may_import(lower, name) for lower in ALLOWED)
     assert "kit.runtime.interpreter" in imports("kit.runtime.classifier", deep=True)
