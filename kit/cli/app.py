@@ -329,7 +329,7 @@ def train(
             fitting=replace(
                 tuning.fitting,
                 epochs=_first(fine_tune_epochs, tuning.fitting.epochs),
-                learning_rate=_first(fine_tune_learning_rate, tuning.fitting.learning_rate),
+                learning_rate=fine_tune_learning_rate,
                 **common,
             ),
         ),
