@@ -163,7 +163,7 @@ def _smoothed(
     last: deque[Answer] = deque(maxlen=smooth)
     for number, frame in enumerate(frames, 1):
         last.append(classifier.answer(frame))
-        scores = np.mean([answer.scores for answer in last], axis=0, dtype=np.float32)
+        scores = np.asarray(np.mean([answer.scores for answer in last], axis=0), np.float32)
         unfamiliar = [a.unfamiliarity for a in last if a.unfamiliarity is not None]
         yield classifier.classification(
             f"frame {number}", scores, float(np.mean(unfamiliar)) if unfamiliar else None
