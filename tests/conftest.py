@@ -13,7 +13,7 @@ import pytest
 
 DATA = Path(__file__).parent / "data"
 
-# A shell that runs the tests in the background ignores Ctrl-C, and so would the programs they start.
+# A shell that runs tests in the background ignores Ctrl-C, and so would the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
