@@ -19,6 +19,8 @@ Wrong arguments to a function stay ValueError. A message says in one line what w
 arrived, and what to do about it.
 """
 
+import errno
+
 
 class KitError(Exception):
     """Base class: catch this to catch everything that the kit reports about its input."""
@@ -74,3 +76,16 @@ class OutputExistsError(KitError):
 
 class MissingDependencyError(KitError):
     """A package is missing; the message has the line that installs it."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_words(error: BaseException) -> str:
+    """The same for a command's user, with what to do about a full disk."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}expected room on the disk, it is full: make room and run again"
+    return one_line(error)

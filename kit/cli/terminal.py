@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from kit.errors import KitError
+from kit.errors import KitError, in_words
 
 Item = TypeVar("Item")
 Parameters = ParamSpec("Parameters")
@@ -101,10 +100,7 @@ def _in_one_line(error: BaseException) -> str:
         return f"expected the package {error.name}: pip install 'mobilenet-kit[train]'"
     if isinstance(error, MemoryError):
         return "expected enough memory for this, there is none left: use a smaller resolution"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}expected room on the disk, it is full: make room and run again"
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_words(error)
 
 
 def import_tensorflow() -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from kit.errors import ImageError, MissingDependencyError
+from kit.errors import ImageError, MissingDependencyError, one_line
 from kit.preprocess import Pixels
 
 HEAD_BYTES = 132
@@ -58,7 +58,7 @@ def read_dicom(file: BinaryIO) -> Pixels:
     except MemoryError as error:
         raise ImageError("expected an image that fits in memory: make it smaller") from error
     except Exception as error:  # of three packages of decoders, on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ImageError(f"expected a sound DICOM image, its decoding fails: {reason}") from error
 
 

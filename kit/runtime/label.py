@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from kit import __version__
-from kit.errors import KitError, SpecError
+from kit.errors import KitError, SpecError, in_words
 from kit.model_file import parse_labels
 from kit.runtime.classifier import Classification, Classifier, Failure
 from kit.spec import RESIZE_METHODS
@@ -398,13 +397,6 @@ def _mistake(options: argparse.Namespace) -> str | None:
     return next((text for broken, text in rules if broken), None)
 
 
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}expected room on the disk, it is full: make room and run again"
-    return " ".join(str(error).split())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = _parser()
@@ -461,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a folder that may not be written to
-        print(f"kit-label: {_one_line(error)}", file=sys.stderr)
+        print(f"kit-label: {in_words(error)}", file=sys.stderr)
         return 1
     return 0 if passed else 1
 

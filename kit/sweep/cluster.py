@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import kit
 from kit.data import Dataset
-from kit.errors import MissingDependencyError, TrainingError
+from kit.errors import MissingDependencyError, TrainingError, one_line
 from kit.files import folder_beside, write_beside
 from kit.reporting import Reporter
 from kit.run_folder import RUN_NAME
@@ -85,7 +85,7 @@ class RayCluster:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise TrainingError(
-                f"expected a Ray cluster at {address}: {_one_line(error)}: start one with "
+                f"expected a Ray cluster at {address}: {one_line(error)}: start one with "
                 "ray start --head, or give its address"
             ) from error
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -281,10 +281,7 @@ def _unpacked(task: TrainingTask, parcel: _Parcel, folder: Path) -> TrainingTask
     images = folder / task.images.name
     images.mkdir()
     for reference in parcel.photographs:
-        for name, content in ray.get(reference).items():
-            path = images / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        _write(ray.get(reference), images)
     weights, settings = task.weights, task.settings
     if weights.path is not None:
         path = folder / "weights" / weights.path.name
@@ -319,15 +316,15 @@ def _received(reference: Any, task: TrainingTask) -> str:
     try:
         error, files = ray.get(reference)
     except ray.exceptions.RayError as lost:
-        return f"the cluster lost this training: {_one_line(lost)}"
+        return f"the cluster lost this training: {one_line(lost)}"
     if files:
         with folder_beside(task.output, force=False) as folder:
-            for name, content in files.items():
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+            _write(files, folder)
     return str(error)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _write(files: _Files, folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -16,7 +16,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
-from kit.errors import KitError
+from kit.errors import KitError, one_line
 from kit.reporting import Reporter
 
 Item = TypeVar("Item")
@@ -179,7 +179,7 @@ def error_of(work: Callable[[Any, Reporter], None], task: Any, reporter: Reporte
     except KeyboardInterrupt:
         sys.exit(130)
     except (KitError, ValueError, OSError, MemoryError, ImportError) as raised:
-        error = " ".join(str(raised).split()) or type(raised).__name__
+        error = one_line(raised)
     except Exception as raised:  # of whatever kind: it costs this task alone
         error = f"{type(raised).__name__}: {' '.join(str(raised).split())}"
     if os.environ.get("KIT_DEBUG") == "1":
