@@ -20,13 +20,15 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 
-/** Gives the outputs that it was made with, whatever goes in. */
+/** Gives the outputs that it was made with, scores and unfamiliarity, whatever goes in. */
 class FixedAnswer(model: ByteBuffer, private val answers: List<FloatArray>) : Interpreter {
     private val side = ModelFile.read(model).card.preprocess.inputResolution
     private val pixelsAsTheyAre = Quantization(1 / 127.5, 128)
     override val inputs =
         listOf(Tensor("input", listOf(1, side, side, 3), Dtype.UINT8, pixelsAsTheyAre))
-    override val outputs = answers.map { Tensor("scores", listOf(1, it.size), Dtype.FLOAT32) }
+    override val outputs = answers.zip(listOf("scores", "unfamiliarity")) { answer, name ->
+        Tensor(name, listOf(1, answer.size), Dtype.FLOAT32)
+    }
 
     override fun run(input: ByteBuffer, outputs: List<ByteBuffer>) =
         answers.forEachIndexed { i, answer ->
@@ -72,6 +74,8 @@ class Screen {
     fun view(id: Int): View = activity.findViewById(id)
 
     fun text(id: Int): String = activity.findViewById<TextView>(id).text.toString()
+
+    fun colourOf(id: Int): Int = activity.findViewById<TextView>(id).currentTextColor
 
     fun isShown(id: Int) = view(id).visibility == View.VISIBLE
 

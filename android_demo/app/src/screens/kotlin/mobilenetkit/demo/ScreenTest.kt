@@ -6,9 +6,12 @@ import android.graphics.Color
 import android.view.View
 import android.widget.Button
 import java.io.File
+import mobilenetkit.classifier.cardText
+import mobilenetkit.classifier.packaged
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertTrue
 import org.junit.Before
 import org.junit.Rule
@@ -60,6 +63,45 @@ class ScreenTest {
         assertEquals(listOf("red, 50 percent", "blue, 37 percent", "green, 12 percent"), said)
         assertTrue(screen.isShown(R.id.latency))
         assertFalse("the file has no map", screen.isShown(R.id.tab_heat_map))
+    }
+
+    @Test
+    fun whatTheOperatingPointSays() {
+        val point = mapOf("positive" to "a", "negative_below" to 0.25, "positive_from" to 0.75)
+        val said = listOf(0.875f, 0.125f, 0.5f).map { of ->
+            val screen = answering(listOf(floatArrayOf(of, 1 - of)), "operating_point" to point)
+            Triple(screen.text(R.id.headline), screen.text(R.id.detail), screen.colourOf(R.id.headline))
+        }
+        val (positive, negative, uncertain) = said
+        assertEquals("a: positive", positive.first)
+        assertEquals("From 75 % on; this image has 87 %", positive.second)
+        assertEquals("a: negative", negative.first)
+        assertEquals("Below 25 %; this image has 12 %", negative.second)
+        assertEquals("Uncertain", uncertain.first)
+        assertTrue(uncertain.second.endsWith("50 %, between 25 and 75 %: a person should look"))
+        assertEquals(positive.third, negative.third)
+        assertNotEquals("it must not look like an answer", positive.third, uncertain.third)
+    }
+
+    @Test
+    fun whatIsUnlikeTheTrainingIsUnknownWhateverItsScore() {
+        val screening = mapOf("unfamiliarity_threshold" to 2, "activation_map" to false)
+        val point = mapOf("positive" to "a", "negative_below" to 0.25, "positive_from" to 0.75)
+        val changes = arrayOf("screening" to screening, "operating_point" to point)
+        val scores = floatArrayOf(0.875f, 0.125f)
+        val (near, far) = listOf(1f, 3f).map { answering(listOf(scores, floatArrayOf(it)), *changes) }
+        assertEquals("a: positive", near.text(R.id.headline))
+        assertEquals("Unknown", far.text(R.id.headline))
+        assertTrue(far.text(R.id.detail).endsWith("Nearest: a, 87 %"))
+        assertNotEquals(near.colourOf(R.id.headline), far.colourOf(R.id.headline))
+    }
+
+    /** The screen after a photo, with a model of labels a and b whose card has these fields. */
+    private fun answering(outputs: List<FloatArray>, vararg card: Pair<String, Any?>): Screen {
+        Screen.install(packaged("kit.json" to cardText(*card)))
+        MainActivity.interpreterOf = { FixedAnswer(it, outputs) }
+        val file = File(folder.root, "photo.png").takeIf { it.exists() } ?: photo()
+        return Screen().open().apply { choosePhoto(file) }
     }
 
     @Test

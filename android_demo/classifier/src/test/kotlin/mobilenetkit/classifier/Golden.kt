@@ -31,6 +31,7 @@ fun cardText(vararg changes: Pair<String, Any?>): String {
         "preprocess": {"input_resolution": 4, "fit": "stretch", "resize": "bilinear", "mean": null,
         "std": null}, "labels": ["a", "b"]}""",
     )
-    changes.forEach { (name, value) -> card.put(name, value) }
+    // Android's own JSONObject takes no Map and no List as they are.
+    changes.forEach { (name, value) -> card.put(name, JSONObject.wrap(value)) }
     return card.toString()
 }

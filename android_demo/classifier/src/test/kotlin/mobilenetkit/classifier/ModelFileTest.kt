@@ -1,11 +1,7 @@
 package mobilenetkit.classifier
 
-import java.io.ByteArrayOutputStream
 import java.io.File
 import java.nio.ByteBuffer
-import java.util.zip.CRC32
-import java.util.zip.ZipEntry
-import java.util.zip.ZipOutputStream
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
@@ -13,40 +9,6 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 class ModelFileTest {
-    private val flatbuffer = byteArrayOf(28, 0, 0, 0) + "TFL3".toByteArray() + ByteArray(40)
-
-    /** As kit/model_file.py does: stored entries whose offsets count from the file's first byte. */
-    private fun packaged(vararg files: Pair<String, String>): ByteArray {
-        val bytes = ByteArrayOutputStream()
-        bytes.write(flatbuffer)
-        ZipOutputStream(bytes).use { zip ->
-            zip.setMethod(ZipOutputStream.STORED)
-            for ((name, text) in files) {
-                val content = text.toByteArray()
-                zip.putNextEntry(
-                    ZipEntry(name).apply {
-                        size = content.size.toLong()
-                        crc = CRC32().apply { update(content) }.value
-                    },
-                )
-                zip.write(content)
-            }
-        }
-        return moved(bytes.toByteArray())
-    }
-
-    private fun moved(file: ByteArray): ByteArray {
-        val buffer = ByteBuffer.wrap(file).order(java.nio.ByteOrder.LITTLE_ENDIAN)
-        val end = file.size - 22
-        var header = buffer.getInt(end + 16) + flatbuffer.size
-        buffer.putInt(end + 16, header)
-        repeat(buffer.getShort(end + 10).toInt()) {
-            buffer.putInt(header + 42, buffer.getInt(header + 42) + flatbuffer.size)
-            header += 46 + listOf(28, 30, 32).sumOf { buffer.getShort(header + it).toInt() }
-        }
-        return file
-    }
-
     private fun read(file: ByteArray) =
         ModelFile.read(ByteBuffer.allocateDirect(file.size).apply { put(file).rewind() })
 
