@@ -218,6 +218,15 @@ def test_crops_keep_the_share_and_shape_that_were_asked_for():
     assert 1.25 < max(aspects) < 4 / 3 * (1 + rounding)
 
 
+@pytest.mark.parametrize("least", [0.2, 0.8, 1.0])
+def test_the_mean_side_of_crops_is_that_of_many(least):
+    random = np.random.default_rng(4)
+    sides = np.sqrt(random.uniform(least, 1, 100_000))
+    assert Augmentation(smallest_crop=least).mean_crop_side == pytest.approx(
+        sides.mean(), abs=0.002
+    )
+
+
 @pytest.mark.parametrize("share", [0.8, 0.95])
 def test_a_wide_crop_of_nearly_all_keeps_its_share(share):
     """4:3 of 0.8 of the area would be wider than the photograph."""

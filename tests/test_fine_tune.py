@@ -13,6 +13,7 @@ from training_fixtures import MEAN, STD, Listener
 
 from kit.data import scan_images
 from kit.errors import DataError
+from kit.learning import to_tflite
 from kit.preprocess import to_input
 from kit.spec import PreprocessSpec
 from kit.training import fine_tune as module
@@ -60,13 +61,6 @@ def network(seed=3):
             [gamma, beta, mean + random.normal(0, 0.1, mean.shape), variance * 0.7]
         )
     return backbone
-
-
-def to_tflite(model):
-    from converters import convert_model
-    from kit.training.backbones import taking_pixels
-
-    return convert_model(taking_pixels(model, SPEC), "float32", SPEC)
 
 
 @pytest.fixture
@@ -315,6 +309,38 @@ def test_frozen_layers_in_the_interpreter_are_those_in_keras(tune, parts):
     best = min(record["validation_cross_entropy"] for record in history)
     found = cross_entropy(model(inputs_of(validation)), validation.truth)
     assert found == pytest.approx(best, abs=2e-3)
+
+
+@pytest.mark.parametrize("layers", [1, ALL])
+def test_it_may_learn_on_smaller_photographs_than_it_is_for(parts, layers):
+    backbone = network()
+    train, validation = parts()
+    smaller = replace(train, spec=replace(SPEC, input_resolution=SIDE // 2))
+    found = {}
+    for name, photographs in (("as in use", train), ("smaller", smaller)):
+        settings = FineTuneSettings(layers, fitting=FITTING)
+        model, history = fine_tune(
+            network(), None, photographs, validation, CLASSES, settings, to_tflite
+        )
+        assert model.input.shape == backbone.input.shape
+        best = min(record["validation_cross_entropy"] for record in history)
+        scores = np.asarray(model(inputs_of(validation)))
+        assert cross_entropy(scores, validation.truth) == pytest.approx(best, abs=2e-3)
+        found[name] = scores
+    assert not np.allclose(found["smaller"], found["as in use"], atol=1e-3)
+
+
+def test_a_network_that_learnt_on_smaller_photographs_is_kept_and_read_like_others(parts, tmp_path):
+    import keras
+
+    train, validation = parts()
+    train = replace(train, spec=replace(SPEC, input_resolution=SIDE // 2))
+    settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=1))
+    model, _ = fine_tune(network(), None, train, validation, CLASSES, settings, to_tflite)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    inputs = inputs_of(validation)
+    np.testing.assert_array_equal(np.asarray(again(inputs)), np.asarray(model(inputs)))
 
 
 def test_it_starts_from_the_head(tune, parts):

@@ -12,7 +12,7 @@ from kit.data import scan_images
 from kit.errors import DataError
 from kit.learning import RECIPES, LearnSettings, Source, learn
 from kit.training.augment import AUGMENTATIONS
-from kit.training.backbones import BACKBONES
+from kit.training.backbones import BACKBONES, choose
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
@@ -96,6 +96,24 @@ def test_fine_tuning_follows_the_head_and_the_history_says_so(learnt, source, tm
     after = kernels(found.model)
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert changed == list(before)[-2:]
+
+
+@pytest.mark.parametrize(
+    ("side", "augment", "expected"),
+    [
+        (224, "photo", 160),
+        (160, "photo", 128),
+        (128, "photo", 128),
+        (100, "photo", 100),
+        (224, "xray", 224),  # its crops are hardly magnified
+        (250, "none", 250),
+    ],
+)
+def test_layers_learn_on_crops_at_the_size_that_things_have_in_use(source, side, augment, expected):
+    choice = choose("mobilenet_v1", input_resolution=side)
+    found = replace(source, choice=choice, spec=choice.preprocess("crop"))
+    expected_spec = replace(choice.preprocess("crop"), input_resolution=expected)
+    assert found.training_spec(AUGMENTATIONS[augment]) == expected_spec
 
 
 def test_fine_tuning_has_the_rate_of_its_backbone_unless_given(learnt, source, monkeypatch):

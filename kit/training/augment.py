@@ -67,6 +67,12 @@ class Augmentation:
                 f"expected rotation and noise of at least 0, got {self.rotation} and {self.noise}"
             )
 
+    @property
+    def mean_crop_side(self) -> float:
+        """Of the photograph's, 0 to 1: the mean of the root of an area from smallest_crop to 1."""
+        least = self.smallest_crop
+        return 2 / 3 * (1 - least**1.5) / (1 - least) if least < 1 else 1.0
+
 
 AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
     {

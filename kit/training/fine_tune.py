@@ -129,7 +129,7 @@ def fine_tune(
     validation: Photographs,
     classes: int,
     settings: FineTuneSettings,
-    to_tflite: Callable[[keras.Model], bytes],
+    to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
     *,
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
@@ -140,12 +140,12 @@ def fine_tune(
     Args:
         backbone: from input to bottleneck; its weights change.
         head: from bottleneck to scores, trained before; None: the softmax layer starts anew.
-        train: labelled photographs.
-        validation: likewise; not augmented.
+        train: labelled photographs; they may be read smaller than the backbone's input.
+        validation: likewise, of the backbone's input; not augmented.
         classes: how many labels there are.
         settings: how many layers, and how.
-        to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes the
-            backbone's input.
+        to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes what
+            these pixels are by a PreprocessSpec.
         checkpoint: see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
@@ -168,16 +168,21 @@ def fine_tune(
     cut = _cut(backbone, count)
     rest = keras.Model(cut, backbone.output)
     _set_trainable(rest, count)
-    inputs = keras.Input(cut.shape[1:])
+    inputs = keras.Input((None, None, cut.shape[-1]))
+    rest = _on(inputs, rest)
     bottleneck = rest(inputs) if settings.learn_statistics else _inferring(rest)(inputs)
     scores = scores_of(bottleneck, classes, fitting)
     model = keras.Model(inputs, scores)
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
-    reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers")
+    side = train.spec.input_resolution
+    smaller = f", on {side} pixels" if side < validation.spec.input_resolution else ""
+    reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers{smaller}")
     done = len(checkpoint.history) if checkpoint is not None else 0
-    with _frozen_part(backbone, cut, train.spec, to_tflite) as activations_of:
-        learnt, checked = activations_of("train", train), activations_of("validation", validation)
+    with (
+        _activations_of(backbone, cut, train, to_tflite) as learnt,
+        _activations_of(backbone, cut, validation, to_tflite) as checked,
+    ):
         try:
             history = fit(
                 model,
@@ -197,6 +202,15 @@ def fine_tune(
             raise learnt.failure or checked.failure or error from None
     flat = model.get_layer("scores")(backbone.output)
     return keras.Model(backbone.input, flat, name="classifier"), history
+
+
+def _on(inputs: Any, network: keras.Model) -> keras.Model:
+    """The same layers, with the same weights, on an input of another size."""
+    import keras
+
+    return keras.models.clone_model(
+        network, input_tensors=inputs, clone_function=lambda layer: layer
+    )
 
 
 def _weighted(model: keras.Model) -> list[Any]:
@@ -344,29 +358,35 @@ def _reserve(path: Path, size: int) -> bool:
 
 
 @contextmanager
-def _frozen_part(
-    backbone: keras.Model, cut: Any, spec: PreprocessSpec, to_tflite: Callable[[keras.Model], bytes]
-) -> Iterator[Any]:
-    """Gives a function (name, photographs) -> their activations."""
+def _activations_of(
+    backbone: keras.Model,
+    cut: Any,
+    photographs: Photographs,
+    to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
+) -> Iterator[_Activations]:
+    """What a backbone makes of photographs up to a Keras tensor of its, at the size they have."""
     import keras
 
+    spec = photographs.spec
+    inputs = keras.Input((spec.input_resolution, spec.input_resolution, 3))
     if cut is backbone.input:
+        shape = tuple(inputs.shape[1:])
 
         def run(pixels: Pixels) -> Vectors:
             return to_input(pixels, spec)
 
     else:
-        content = to_tflite(keras.Model(backbone.input, cut))
+        frozen = _on(inputs, keras.Model(backbone.input, cut))
+        shape = tuple(frozen.output.shape[1:])
+        content = to_tflite(frozen, spec)
         runners = RunnerPool(lambda: Runner(content))
 
         def run(pixels: Pixels) -> Vectors:
             with runners.borrowed() as runner:
-                return runner.run(pixels).reshape(cut.shape[1:])
+                return runner.run(pixels).reshape(shape)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
-        yield lambda name, photographs: _Activations(
-            photographs, tuple(cut.shape[1:]), run, Path(folder, name)
-        )
+        yield _Activations(photographs, shape, run, Path(folder, "activations"))
 
 
 def _batches(
