@@ -131,6 +131,33 @@ def test_grey(stored, elements, wanted, photometric):
     assert found.tolist() == list(wanted)
 
 
+EMPTY = {
+    "RescaleSlope": None,
+    "RescaleIntercept": None,
+    "WindowCenter": None,
+    "WindowWidth": None,
+    "VOILUTFunction": "",
+    "PixelPaddingValue": None,
+    "PixelPaddingRangeLimit": None,
+    "ModalityLUTSequence": [],
+    "VOILUTSequence": [],
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_element_without_a_value_is_as_none(name):
+    """As exporters and anonymisers leave them."""
+    elements = {name: EMPTY[name]}
+    if name == "VOILUTFunction":
+        elements |= window(200.5, 401)
+    assert grey(dicom(u16(0, 100, 200, 400), **elements))[0] == list(HALVES)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RescaleSlope", 2), ("WindowWidth", 9)])
+def test_half_of_a_pair_means_nothing(name, value):
+    assert grey(dicom(u16(0, 100, 200, 400), **{name: value}))[0] == list(HALVES)
+
+
 def table(values, first=0, bits=16, kind="OW"):
     item = Dataset()
     item.LUTDescriptor = [len(values), first, bits]

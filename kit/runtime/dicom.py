@@ -18,6 +18,16 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Where enhanced multi-frame files keep what others have at the top.
 _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _OF_A_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_OPTIONAL = (
+    ("RescaleSlope", "RescaleIntercept"),
+    ("ModalityLUTSequence",),
+    ("WindowCenter", "WindowWidth"),
+    ("VOILUTFunction",),
+    ("VOILUTSequence",),
+    ("PixelPaddingValue",),
+    ("PixelPaddingRangeLimit",),
+)
+"""What a file may leave out; of a pair, one means nothing without the other."""
 
 
 def is_dicom(head: bytes) -> bool:
@@ -49,6 +59,7 @@ def read_dicom(file: BinaryIO) -> Pixels:
         _check_decoder(data, pixels)
         stored = pixels.pixel_array(data, index=0)
         _flatten(data)
+        _without_empty(data)
         if data.PhotometricInterpretation.startswith("MONOCHROME"):
             grey = _to_grey(stored, data, pixels)
             return np.repeat(grey[:, :, None], 3, axis=2)
@@ -126,6 +137,14 @@ def _flatten(data: Any) -> None:
             for inner in _OF_A_FRAME:
                 for item in (group.get(inner) or [])[:1]:
                     data.update(item)
+
+
+def _without_empty(data: Any) -> None:
+    """Exporters and anonymisers leave elements empty; pydicom's functions take them for given."""
+    for names in _OPTIONAL:
+        if any(name not in data or data[name].is_empty for name in names):
+            for name in names:
+                data.pop(name, None)
 
 
 def _to_grey(stored: npt.NDArray[Any], data: Any, pixels: Any) -> npt.NDArray[np.uint8]:
