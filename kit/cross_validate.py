@@ -202,11 +202,6 @@ def cross_validate(
             f"expected at least 2 folds and 1 repeat, got {folds} and {repeats}: "
             "raise --folds or --repeats"
         )
-    if settings.weights == "none":
-        raise ValueError(
-            "expected pretrained weights, got none: cross-validation trains heads on bottlenecks, "
-            "which random weights do not give"
-        )
     dataset = images if isinstance(images, Dataset) else load_dataset(images, settings.data)
     warnings = () if groups is not None else group_warnings(dataset, settings.split)
     for line in (*dataset.warnings, *warnings):
@@ -262,6 +257,12 @@ def _bottlenecks(
     choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
     spec = choice.preprocess(settings.fit, settings.resize)
     weights = find_weights(choice, settings.weights, settings.fitting.seed)
+    if weights.path is None:
+        raise ValueError(
+            "expected pretrained weights, got none: cross-validation trains heads on bottlenecks, "
+            "which random weights do not give"
+        )
+    reporter.say(f"{choice.name} at {choice.input_resolution} pixels, from {weights.description}")
     found, unreadable = extract_bottlenecks(
         dataset,
         choice,

@@ -310,9 +310,11 @@ class Exporter:
         if targets is None or validation is None or trial is None or scores is None:
             return None, {}
         assert validation.truth is not None and trial.truth is not None  # parts of a run
-        chosen_on, _ = score_files(
+        chosen_on, unreadable = score_files(
             classifier, validation.root, validation.paths, self._reporter, "operating point"
         )
+        if unreadable:
+            raise _not_scored(validation.root, unreadable)
         label = self._card.labels.index(targets.positive)
         point = choose_operating_point(
             chosen_on[:, label],
@@ -341,8 +343,7 @@ class Exporter:
         if unreadable:
             kept = [index for index, p in enumerate(self._trial.paths) if p not in unreadable]
             if not kept or self._trial.name == "test":
-                name, reason = next(iter(unreadable.items()))
-                raise DataError(f"{self._trial.root / name}: expected an image to score: {reason}")
+                raise _not_scored(self._trial.root, unreadable)
             tell_left_out(tuple(unreadable.items()), self._reporter)
             truth = None if self._trial.truth is None else self._trial.truth[kept]
             paths = tuple(self._trial.paths[index] for index in kept)
@@ -469,3 +470,8 @@ def package_versions() -> dict[str, str]:
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _not_scored(root: Path, unreadable: Mapping[str, str]) -> DataError:
+    name, reason = next(iter(unreadable.items()))
+    return DataError(f"{root / name}: expected an image to score: {reason}")

@@ -92,13 +92,14 @@ RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
             fine_tune=FineTuneSettings(
                 layers=MOST,
                 fitting=FitSettings(
-                    epochs=24,
+                    epochs=None,
                     learning_rate=None,
                     batch_size=32,
                     optimizer="sgd",
                     schedule="cosine",
                     label_smoothing=0.1,
                 ),
+                mixup=None,
             ),
             augment="photo",
         ),
@@ -221,7 +222,8 @@ def learn(
     head: keras.Model | None = None
     alone: _Tempered | None = None
     if source.weights.path is None:
-        tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting)
+        mixup = tuning.mixup or 0.0
+        tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting, mixup=mixup)
     else:
         head, history = train_head(
             _augmented(source, dataset, images["train"], vectors, settings, reporter),
@@ -236,9 +238,7 @@ def learn(
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
         return _told(alone, history, False, len(scores), reporter)
-    if tuning.fitting.learning_rate is None:
-        rate = source.choice.family.fine_tune_rate
-        tuning = replace(tuning, fitting=replace(tuning.fitting, learning_rate=rate))
+    tuning = tuning.of(source.choice.family.fine_tuning)
     untouched = source.backbone.get_weights()
     photographs = {
         "train": _photographs(source, dataset, images["train"], settings),

@@ -437,14 +437,14 @@ def test_the_quick_recipe_is_the_default(trained):
 
 @pytest.mark.tf
 def test_the_best_recipe_is_flags_that_can_be_given(trained):
-    """As the manual has it; only when it ends early is the recipe's own."""
+    """As the manual has it; epochs and mixup are the backbone's, and when it ends the recipe's."""
     given = learning_of(
-        *(trained, "--augment", "photo", "--label-smoothing", 0.1, "--fine-tune", "most"),
-        *("--fine-tune-epochs", 24),
+        *(trained, "--augment", "photo", "--label-smoothing", 0.1, "--fine-tune", "most")
     )
     best = learning_of(trained, "--recipe", "best")
-    patient = replace(given.fine_tune.fitting, patience=best.fine_tune.fitting.patience)
-    assert replace(given, fine_tune=replace(given.fine_tune, fitting=patient)) == best
+    assert (best.fine_tune.fitting.epochs, best.fine_tune.mixup) == (None, None)
+    own = replace(given.fine_tune.fitting, epochs=None, patience=best.fine_tune.fitting.patience)
+    assert replace(given, fine_tune=replace(given.fine_tune, fitting=own, mixup=None)) == best
 
 
 @pytest.mark.tf

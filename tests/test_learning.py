@@ -12,7 +12,7 @@ from kit.data import scan_images
 from kit.errors import DataError
 from kit.learning import RECIPES, LearnSettings, Source, learn
 from kit.training.augment import AUGMENTATIONS
-from kit.training.backbones import BACKBONES, choose
+from kit.training.backbones import BACKBONES, FineTuning, choose
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
@@ -116,21 +116,32 @@ def test_layers_learn_on_crops_at_the_size_that_things_have_in_use(source, side,
     assert found.training_spec(AUGMENTATIONS[augment]) == expected_spec
 
 
-def test_fine_tuning_has_the_rate_of_its_backbone_unless_given(learnt, source, monkeypatch):
-    rates = []
+@pytest.mark.parametrize(
+    ("rate", "epochs", "mixup", "expected"),
+    [
+        (None, None, None, (0.125, 7, 0.5)),
+        (0.2, None, None, (0.2, 7, 0.5)),
+        (None, 2, None, (0.125, 2, 0.5)),
+        (None, None, 0.0, (0.125, 7, 0.0)),
+    ],
+)
+def test_fine_tuning_is_as_its_backbone_likes_it_unless_given(
+    learnt, source, monkeypatch, rate, epochs, mixup, expected
+):
+    seen = []
 
     def caught(backbone, head, train, validation, classes, settings, *_, **__):
-        rates.append(settings.fitting.learning_rate)
+        fitting = settings.fitting
+        seen.append((fitting.learning_rate, fitting.epochs, settings.mixup))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "fine_tune", caught)
-    family = replace(BACKBONES["mobilenet_v1"], fine_tune_rate=0.125)
+    family = replace(BACKBONES["mobilenet_v1"], fine_tuning=FineTuning(0.125, 7, 0.5))
     monkeypatch.setitem(BACKBONES, "mobilenet_v1", family)
-    for given in (None, 0.2):
-        tuning = replace(TUNING, fitting=replace(TUNING.fitting, learning_rate=given))
-        with pytest.raises(KeyboardInterrupt):
-            learnt(LearnSettings(FITTING, tuning))
-    assert rates == [0.125, 0.2]
+    fitting = replace(TUNING.fitting, learning_rate=rate, epochs=epochs)
+    with pytest.raises(KeyboardInterrupt):
+        learnt(LearnSettings(FITTING, replace(TUNING, fitting=fitting, mixup=mixup)))
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize("better", [False, True])

@@ -238,14 +238,18 @@ def train(
         ),
     ] = None,
     fine_tune_epochs: Annotated[
-        int | None, typer.Option(help="At most.  [default: 12; best 24]")
+        int | None, typer.Option(help="At most.  [default: 12; best: the backbone's]")
     ] = None,
     fine_tune_learning_rate: Annotated[
         float | None, typer.Option(help="At the start.  [default: the backbone's]")
     ] = None,
     mixup: Annotated[
         float | None,
-        typer.Option(min=0, help="In fine-tuning: beta distribution that mixes images.  [none: 0]"),
+        typer.Option(
+            min=0,
+            help="In fine-tuning: beta distribution that mixes images.  "
+            "[default: 0; best: the backbone's]",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where fine-tuning was broken off.")
@@ -561,9 +565,16 @@ def evaluate(
     force: ForceOption = False,
 ) -> None:
     """Score a .tflite file on a labelled folder, by the runtime that ships."""
-    from kit.cli.text import evaluation_text, operation_text, thresholds_text, unknown_text
+    from kit.cli.text import (
+        evaluation_text,
+        known_text,
+        operation_text,
+        thresholds_text,
+        unknown_text,
+    )
     from kit.data import DataSettings
     from kit.evaluation import evaluate_model
+    from kit.evaluation.evaluate import check_positive
     from kit.files import check_absent, write_beside
     from kit.reporting import tell_left_out
     from kit.runtime import Classifier
@@ -581,6 +592,8 @@ def evaluate(
         std=_numbers(std),
         resize=None if resize is None else resize.value,
     ) as classifier:
+        if positive is not None:
+            check_positive(positive, classifier.labels)
         result = evaluate_model(
             classifier,
             images,
@@ -615,6 +628,8 @@ def evaluate(
         data = {"model": str(model), **result.evaluation.to_json()}
         if result.operation is not None:
             data["operating_point"] = result.operation.to_json()
+        if result.known is not None:
+            data["answered_known"] = result.known.to_json()
         if result.unknown is not None:
             data["unknown"] = result.unknown.to_json()
         if positive is not None:
@@ -624,6 +639,8 @@ def evaluate(
     print(evaluation_text(result.evaluation))
     if result.operation is not None:
         print(operation_text(result.operation))
+    if result.known is not None:
+        print(known_text(result.known))
     if result.unknown is not None:
         print(unknown_text(result.unknown))
     if positive is not None:
@@ -1082,7 +1099,7 @@ def _layers(text: str) -> int | str:
 
 
 def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
+    return next((value for value in values if value is not None), None)
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:

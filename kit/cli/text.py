@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kit.evaluation.metrics import Evaluation
+from kit.evaluation.metrics import Accuracy, Evaluation
 
 if TYPE_CHECKING:
     from kit.compare import Comparison
@@ -79,6 +79,14 @@ def operation_text(operation: Operation) -> str:
         f"NPV {_share(found['npv'])}",
     ]
     return "\n".join(lines)
+
+
+def known_text(known: Accuracy) -> str:
+    """How many images with the model's labels it says `unknown` of."""
+    return (
+        f"\nnot answered unknown: {known}; the other figures are of the scores, "
+        "whatever is answered unknown"
+    )
 
 
 def unknown_text(figures: UnknownFigures) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +76,7 @@ class Dataset:
         left_out: path and reason of every file that is not used.
         warnings: what a user should know before training on this.
         contradictions: images left out because their content stands in two classes.
+        lone_group: whether all images have one and the same group, which is then not used.
     """
 
     root: Path
@@ -84,6 +85,7 @@ class Dataset:
     left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     contradictions: tuple[LabelledImage, ...] = ()
+    lone_group: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -230,9 +232,17 @@ def build_dataset(
             f"{root}: expected {wording.label} as the model's labels ({listed(names)}), "
             f"got {listed(strangers)}"
         )
-    hashed = _without_lone_patient(_hash(root, entries, names, left_out), warnings)
+    hashed = _hash(root, entries, names, left_out)
+    lone_group = _has_lone_group(hashed)
+    if lone_group:
+        hashed = [replace(image, group=None) for image in hashed]
+        warnings.append(
+            f"all {len(hashed)} images have one and the same group or patient id, so it is not "
+            "used: images of one patient may be in two parts, unless --group-regex or "
+            "--group-column tells patients apart"
+        )
     kept, contradictions = _part_contradictions(hashed, names, left_out)
-    dataset = Dataset(root, names, kept, tuple(left_out), (), contradictions)
+    dataset = Dataset(root, names, kept, tuple(left_out), (), contradictions, lone_group)
     if not kept:
         raise DataError(
             f"{root}: expected images, all {len(left_out)} files were left out: {left_out[0][1]}"
@@ -324,16 +334,10 @@ def _hash(
     return images
 
 
-def _without_lone_patient(images: list[LabelledImage], warnings: list[str]) -> list[LabelledImage]:
-    """Drops a group that all images share: anonymising gives every patient the same id."""
-    if len(images) < 2 or images[0].group is None or len({image.group for image in images}) > 1:
-        return images
-    warnings.append(
-        f"all {len(images)} images have one and the same group or patient id, so it is not used: "
-        "images of one patient may be in two parts, unless --group-regex or --group-column tells "
-        "patients apart"
-    )
-    return [replace(image, group=None) for image in images]
+def _has_lone_group(images: Sequence[LabelledImage]) -> bool:
+    """Whether all share one: anonymising gives every patient the same id."""
+    groups = {image.group for image in images}
+    return len(images) > 1 and len(groups) == 1 and None not in groups
 
 
 def _part_contradictions(

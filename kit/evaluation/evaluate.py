@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_dataset
 from kit.data.split import groups_of
 from kit.errors import DataError
-from kit.evaluation.metrics import Evaluation, Scores, Truth
+from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
 from kit.evaluation.thresholds import Operation, ThresholdFigures, threshold_table
 from kit.evaluation.unknown import UnknownFigures, strangeness, unlabelled_images
 from kit.reporting import Reporter, Silent
@@ -34,6 +35,8 @@ class ModelEvaluation:
         operation: what the file's operating point does here; None where it has none.
         paths: of every image that was scored, relative to the folder.
         unknown: how images of something else are told from these; None without such.
+        known: share of these images that the file does not answer `unknown`; None where it has no
+            such answer. The other figures are of the scores, whatever is answered `unknown`.
     """
 
     evaluation: Evaluation
@@ -45,12 +48,12 @@ class ModelEvaluation:
     operation: Operation | None
     paths: tuple[str, ...] = field(repr=False)
     unknown: UnknownFigures | None = None
+    known: Accuracy | None = None
 
     def table(self, positive: str, prevalence: float | None = None) -> tuple[ThresholdFigures, ...]:
         """Thresholds of one label's score; raises ValueError for a label that the model lacks."""
         labels = self.evaluation.labels
-        if positive not in labels:
-            raise ValueError(f"expected --positive of {', '.join(labels)}, got {positive!r}")
+        check_positive(positive, labels)
         index = labels.index(positive)
         return threshold_table(
             self.scores[:, index],
@@ -58,6 +61,12 @@ class ModelEvaluation:
             prevalence=prevalence,
             groups=self.groups,
         )
+
+
+def check_positive(positive: str, labels: Sequence[str]) -> None:
+    """Raises ValueError for a label that the model lacks."""
+    if positive not in labels:
+        raise ValueError(f"expected --positive of {', '.join(labels)}, got {positive!r}")
 
 
 def score_files(
@@ -144,6 +153,13 @@ def evaluate_model(
             "these are the images that the model was trained on: its accuracy on new ones is "
             "lower; --part test scores only those that it never saw"
         )
+    regex = "" if card is None else card.dataset.get("group_regex", "")
+    if regex and not any(re.search(regex, image.path) for image in dataset.images):
+        warnings.append(
+            f"none of these images matches the training's group pattern {regex!r}: intervals are "
+            "as if each were of a patient of its own"
+        )
+        regex = ""
     paths = [image.path for image in dataset.images]
     answers, unreadable = answer_files(classifier, dataset.root, paths, reporter)
     dataset = dataset.without(unreadable)
@@ -152,7 +168,6 @@ def evaluate_model(
         raise DataError(f"{images}: expected images to score, none could be read")
     scores = scores_of(answers, classifier)
     truth = truth_of(dataset, paths)
-    regex = "" if card is None else card.dataset.get("group_regex", "")
     groups = groups_of(dataset, paths, regex)
     operation = None
     if card is not None and card.operating_point is not None:
@@ -160,6 +175,10 @@ def evaluate_model(
         operation = Operation.of(
             card.operating_point, scores[:, index], truth == index, prevalence, groups
         )
+    known = None
+    if card is not None and card.screening is not None:
+        familiar = strangeness(answers)[1] <= card.screening.unfamiliarity_threshold
+        known = Accuracy.of_answers(familiar, groups)
     unknown = None
     if unknown_images is not None:
         unknown, omitted = _tell_unknown(classifier, answers, groups, unknown_images, reporter)
@@ -174,6 +193,7 @@ def evaluate_model(
         operation,
         tuple(paths),
         unknown,
+        known,
     )
 
 
@@ -220,6 +240,11 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
         raise DataError(
             "expected a model whose card says how its data was split: leave out --part"
         ) from error
+    if dataset.lone_group and data.get("fingerprint") != dataset.fingerprint:
+        raise DataError(
+            "expected images of several patients or groups, all of these are of one: alone they do "
+            "not tell which part it fell into: give the whole data set, or leave out --part"
+        )
     split = split_dataset(dataset, split_settings)
     kept = {path for path, of in split.items() if of == part}
     if not kept:

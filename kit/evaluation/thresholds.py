@@ -40,6 +40,12 @@ class Targets:
                 "expected a target sensitivity or a target specificity beside the positive label, "
                 "got neither"
             )
+        for name in ("sensitivity", "specificity"):
+            target = getattr(self, name)
+            if target is not None and not 0 < target <= 1:
+                raise ValueError(f"expected a target {name} above 0, at most 1, got {target}")
+        if self.prevalence is not None and not 0 <= self.prevalence <= 1:
+            raise ValueError(f"expected a prevalence of 0 to 1, got {self.prevalence}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 from kit.evaluation.metrics import Accuracy
@@ -40,7 +41,7 @@ def render(report: Report) -> str:
     if report.history:
         drawings["curves"] = plots.training_curves(report.history)
     if curves:
-        drawings["roc"] = plots.roc(curves, _operating_points(report))
+        drawings["roc"] = plots.roc(curves, _operating_points(report, curves))
         drawings["precision_recall"] = plots.precision_recall(curves)
     if calibration is not None:
         drawings["reliability"] = plots.reliability(calibration.bins)
@@ -57,12 +58,15 @@ def render(report: Report) -> str:
     )
 
 
-def _operating_points(report: Report) -> list[tuple[float, float]]:
+def _operating_points(report: Report, curves: Sequence[plots.Curve]) -> list[tuple[float, float]]:
     """False positive rate and sensitivity at the thresholds; two where they lie apart."""
     operation = report.scored.operation
     if operation is None or operation.rule_in.specificity.n == 0:
         return []
     if operation.rule_in.sensitivity.n == 0:
+        return []
+    # For two labels the curve drawn is that of one of them, maybe not of the one asked for.
+    if operation.point.positive not in (curve.ranking.label for curve in curves):
         return []
     points = [
         (1 - figures.specificity.value, figures.sensitivity.value)

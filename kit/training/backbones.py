@@ -21,8 +21,25 @@ sees the very numbers that the head was trained on.
 """
 
 _MAXIMUM_RESOLUTION = 1024
+FIXED_SCALING = "caffe_scaling"
+"""Name of a layer that is part of the preprocessing: it never learns."""
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/"
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What a family's layers learn best with, by measurement (docs/training.md).
+
+    Attributes:
+        learning_rate: at the start, of stochastic gradient descent with batches of 32.
+        epochs: passes over the training images.
+        mixup: see kit.training.fine_tune.FineTuneSettings.
+    """
+
+    learning_rate: float = 0.01
+    epochs: int = 24
+    mixup: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +58,7 @@ class Backbone:
         unconvertible: quantisation modes that TensorFlow Lite has no operators for.
         scaling: `tf` where weights expect -1 to 1, `caffe` where they expect BGR less ImageNet's
             mean, which a first layer then computes.
-        fine_tune_rate: learning rate at the start of fine-tuning, of stochastic gradient descent
-            with batches of 32; chosen by measurement for the first two (docs/training.md).
+        fine_tuning: measured for MobileNet v1 and v2.
     """
 
     builder: str
@@ -53,7 +69,7 @@ class Backbone:
     options: Mapping[str, Any]
     scaling: str = "tf"
     unconvertible: tuple[str, ...] = ()
-    fine_tune_rate: float = 0.01
+    fine_tuning: FineTuning = FineTuning()
 
     @property
     def default_alpha(self) -> float | None:
@@ -83,7 +99,7 @@ def _v3(size: str, widths: Mapping[float | None, int], minimalistic: bool) -> Ba
         options={"minimalistic": minimalistic, "include_preprocessing": False},
         # Only the minimalistic ones do without HARD_SWISH, which has no 16-bit form.
         unconvertible=() if minimalistic else ("int16x8",),
-        fine_tune_rate=0.005,  # as v2, whose blocks it has
+        fine_tuning=FineTuning(learning_rate=0.005),  # as v2, whose blocks it has
     )
 
 
@@ -95,7 +111,7 @@ BACKBONES: Mapping[str, Backbone] = {
         minimum_resolution=32,
         weights_address=_ADDRESS + "mobilenet/mobilenet_{v1_alpha}_{resolution}_tf_no_top.h5",
         options={},
-        fine_tune_rate=0.03,
+        fine_tuning=FineTuning(learning_rate=0.03, epochs=40, mixup=0.2),
     ),
     "mobilenet_v2": Backbone(
         builder="MobileNetV2",
@@ -106,7 +122,7 @@ BACKBONES: Mapping[str, Backbone] = {
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
         + "{alpha}_{resolution}_no_top.h5",
         options={},
-        fine_tune_rate=0.005,
+        fine_tuning=FineTuning(learning_rate=0.005),
     ),
     "mobilenet_v3_small": _v3("Small", {0.75: 432, 1.0: 576}, minimalistic=False),
     "mobilenet_v3_large": _v3("Large", {0.75: 720, 1.0: 960}, minimalistic=False),
@@ -272,7 +288,7 @@ def build(choice: BackboneChoice, weights_file: str | None) -> keras.Model:
     # A 1x1 convolution that undoes (pixel - 128) / 128, turns RGB to BGR and subtracts the mean,
     # as Keras' caffe mode (keras.applications.imagenet_utils) wants it.
     inputs = keras.Input((side, side, 3))
-    scaling = keras.layers.Conv2D(3, 1, name="caffe_scaling")
+    scaling = keras.layers.Conv2D(3, 1, name=FIXED_SCALING)
     scaled = make(
         input_tensor=scaling(inputs), include_top=False, weights=None, pooling="avg", **arguments
     )

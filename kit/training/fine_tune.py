@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.spec import PreprocessSpec
 from kit.training.augment import Augmentation, drawing_for, read_augmented
+from kit.training.backbones import FIXED_SCALING, FineTuning
 from kit.training.checkpoint import Checkpoint
 from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_of, seed_everything
 
@@ -60,7 +61,8 @@ class FineTuneSettings:
         fitting: epochs, rates and the like.
         mixup: parameter of the beta distribution by which images of a batch are mixed in pairs,
             what the frozen layers make of them and their labels alike (H. Zhang et al., "mixup",
-            ICLR 2018; V. Verma et al., "Manifold Mixup", ICML 2019); 0 mixes none.
+            ICLR 2018; V. Verma et al., "Manifold Mixup", ICML 2019); 0 mixes none. None: the
+            backbone's own, as for the fitting's epochs and rate.
     """
 
     layers: int | str = NONE
@@ -70,7 +72,7 @@ class FineTuneSettings:
             epochs=12, learning_rate=None, batch_size=32, optimizer="sgd", schedule="cosine"
         )
     )
-    mixup: float = 0.0
+    mixup: float | None = 0.0
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)
@@ -78,8 +80,23 @@ class FineTuneSettings:
             raise ValueError(
                 f"expected {ALL}, {MOST}, {NONE} or a number of layers above 0, got {self.layers!r}"
             )
-        if not 0 <= self.mixup < 100:
+        if self.mixup is not None and not 0 <= self.mixup < 100:
             raise ValueError(f"expected a mixup from 0 to below 100, got {self.mixup}")
+
+    def of(self, own: FineTuning) -> FineTuneSettings:
+        """With the backbone's own in the place of what is None."""
+        fitting = self.fitting
+        return replace(
+            self,
+            mixup=own.mixup if self.mixup is None else self.mixup,
+            fitting=replace(
+                fitting,
+                epochs=own.epochs if fitting.epochs is None else fitting.epochs,
+                learning_rate=(
+                    own.learning_rate if fitting.learning_rate is None else fitting.learning_rate
+                ),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -156,13 +173,15 @@ def fine_tune(
     Raises:
         DataError: a photograph cannot be read any more.
         TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
-        ValueError: there are fewer layers than are to learn.
+        ValueError: there are fewer layers than are to learn, or a setting is None.
     """
     import keras
     import tensorflow
 
     reporter = reporter or Silent()
     fitting = settings.fitting
+    if fitting.epochs is None or settings.mixup is None:
+        raise ValueError("expected epochs and a mixup, got none: take FineTuneSettings.of")
     seed_everything(fitting.seed)
     count = layers_that_learn(backbone, settings.layers)
     cut = _cut(backbone, count)
@@ -215,7 +234,9 @@ def _on(inputs: Any, network: keras.Model) -> keras.Model:
 
 def _weighted(model: keras.Model) -> list[Any]:
     """Convolutions and dense layers, from input to output; batch normalisation goes with them."""
-    return [layer for layer in model.layers if hasattr(layer, "kernel")]
+    return [
+        layer for layer in model.layers if hasattr(layer, "kernel") and layer.name != FIXED_SCALING
+    ]
 
 
 def layers_that_learn(backbone: keras.Model, layers: int | str) -> int:

@@ -34,9 +34,9 @@ class FitSettings:
     """How a classifier is fitted.
 
     Attributes:
-        epochs: passes over the training images, at most.
-        learning_rate: of the optimizer, at the start; None, for fine-tuning: the backbone's own,
-            which kit.learning.learn puts in its place.
+        epochs: passes over the training images, at most; None, for fine-tuning: the backbone's
+            own, which kit.learning.learn puts in its place.
+        learning_rate: of the optimizer, at the start; None likewise.
         batch_size: images a step.
         l2: weight decay of the scores layer's kernel, on the sum of squares. A converged
             softmax layer on flowers was right 1.1 points more often with 0.01 than with 0.0001 at
@@ -52,7 +52,7 @@ class FitSettings:
         dropout: share of the bottleneck's values that a training step leaves out.
     """
 
-    epochs: int = 75
+    epochs: int | None = 75
     learning_rate: float | None = 0.003
     batch_size: int = 64
     l2: float = 0.01
@@ -74,8 +74,9 @@ class FitSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"expected {name} from 0 to below 1, got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"expected {name} of at least 1, got {value}")
         rate = 1.0 if self.learning_rate is None else self.learning_rate
         if not 0 < rate < 100 or self.l2 < 0:
             raise ValueError(
@@ -150,13 +151,20 @@ def fit(
 
     Raises:
         TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
+        ValueError: there are no epochs or no rate in the settings.
     """
     import keras
 
+    if settings.epochs is None or settings.learning_rate is None:
+        raise ValueError(
+            f"expected epochs and a learning_rate, got {settings.epochs} and "
+            f"{settings.learning_rate}: give both"
+        )
+    most: int = settings.epochs
     shown = reporter or Silent()
     steps = settings.steps(len(truth))
     model.compile(
-        optimizer=_optimizer(settings, settings.epochs * steps),
+        optimizer=_optimizer(settings, settings.learning_rate, most * steps),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
@@ -191,18 +199,18 @@ def fit(
                 best[:] = self.model.get_weights()
             if checkpoint is not None:
                 checkpoint.save(self.model, best, history)
-            self.model.stop_training = _finished(history, settings)
+            self.model.stop_training = _finished(history, settings, most)
 
     callbacks: list[Any] = [Epochs(), keras.callbacks.TerminateOnNaN()]
     if logs is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(logs / phase), write_graph=False))
     arrays = isinstance(train, tuple)
-    if not _finished(history, settings):
+    if not _finished(history, settings, most):
         model.fit(
             *(_one_hot(train, classes) if arrays else (train,)),
             validation_data=_one_hot(validation, classes) if arrays else validation,
             initial_epoch=len(history),
-            epochs=settings.epochs,
+            epochs=most,
             batch_size=settings.batch_size if arrays else None,
             steps_per_epoch=None if arrays else steps,
             shuffle=arrays,  # from Python's own generator, whose state no checkpoint has
@@ -211,9 +219,10 @@ def fit(
             verbose=0,
         )
     if not history or not np.isfinite(history[-1]["cross_entropy"]):
+        flag = "--fine-tune-learning-rate" if phase else "--learning-rate"
         raise TrainingError(
             "expected training to converge, the cross-entropy is no number: "
-            f"use a lower --learning-rate than {settings.learning_rate}"
+            f"use a lower {flag} than {settings.learning_rate}"
         )
     model.set_weights(best)
     shown.say(f"kept the weights of epoch {best_epoch(history) + 1}")
@@ -238,23 +247,21 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
     return best
 
 
-def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings) -> bool:
+def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings, epochs: int) -> bool:
     """Whether all epochs are done, or `patience` of them brought nothing.
 
     A rate that falls to zero gains most at its end: a cosine is not broken off.
     """
     if settings.schedule == "cosine":
-        return len(history) >= settings.epochs
+        return len(history) >= epochs
     since_best = len(history) - 1 - best_epoch(history)
-    return len(history) >= settings.epochs or since_best >= settings.patience
+    return len(history) >= epochs or since_best >= settings.patience
 
 
-def _optimizer(settings: FitSettings, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(settings: FitSettings, start: float, steps: int) -> keras.optimizers.Optimizer:
     import keras
 
-    if settings.learning_rate is None:
-        raise ValueError("expected a learning_rate, got none: give one")
-    rate: Any = float(settings.learning_rate)
+    rate: Any = float(start)
     if settings.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     if settings.optimizer == "sgd":
