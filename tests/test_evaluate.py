@@ -6,7 +6,7 @@ from drawing import COLOURS, coloured, draw_folder
 from PIL import Image
 from training_fixtures import colour_card, package, part_by_definition
 
-from kit.data import scan_images
+from kit.data import DataSettings, scan_images
 from kit.errors import DataError
 from kit.evaluation import evaluate_model
 from kit.runtime import Classifier
@@ -121,6 +121,35 @@ def test_a_part_by_groups(trained_file, images):
     parts = [part_by_definition(f"group:{key}", 0.3, 0.3, seed=5) for key in ("wrong", "0")]
     assert parts == ["test", "train"]
     assert found == 2
+
+
+def test_a_group_pattern_of_other_names_is_told_and_not_used(trained_file, images):
+    path = trained_file(**{**SPLIT, "fingerprint": "of others", "group_regex": r"patient(\d+)"})
+    result = evaluated(path, images)
+    assert result.evaluation.accuracy.n == 32 and result.groups is None
+    (warning,) = result.warnings
+    assert r"'patient(\\d+)'" in warning
+    with pytest.raises(DataError, match="to match the images' paths, it matches none"):
+        evaluated(path, images, part="test")
+
+
+def test_a_patient_alone_has_no_part(trained_file, images, tmp_path):
+    """Whose images would be divided one by one, training images among them."""
+    rows = [
+        f"{path.relative_to(images)},{path.parent.name},{path.name}"
+        for path in sorted(images.rglob("*.png"))
+    ]
+    tables = []
+    one = [row for row in rows if row.endswith("000.png")]
+    for name, patients in (("all", rows), ("one", one)):
+        tables.append(tmp_path / f"{name}.csv")
+        tables[-1].write_text("\n".join(["path,label,patient", *patients]))
+    everyone, alone = (DataSettings(table, group_column="patient") for table in tables)
+    model = trained_file(**SPLIT, group_column="patient")
+    assert evaluated(model, images, part="test", data=everyone).evaluation.accuracy.n < 32
+    assert evaluated(model, images, data=alone).evaluation.accuracy.n == 3
+    with pytest.raises(DataError, match="give the whole data set, or leave out --part"):
+        evaluated(model, images, part="train", data=alone)
 
 
 def test_a_part_without_images(trained_file, images):

@@ -202,8 +202,11 @@ def test_an_operating_point(report):
     assert "the operating point of ill" in page.text("roc")
     plain = render(report(scored(TWO, TWO_SCORES, TWO_TRUTH)))
     assert "the operating point of ill" not in plain
-    rings = [len(re.findall(r"<use [^>]*#roc-", each)) for each in (html, plain)]
+    other = render(report(found, positive="healthy"))  # draws the curve of healthy alone
+    assert "the operating point of ill" not in Page(other).text("roc")
+    rings = [len(re.findall(r"<use [^>]*#roc-", each)) for each in (html, plain, other)]
     assert rings[0] == rings[1] + 2  # at both thresholds
+    assert rings[2] == rings[1]
 
 
 def test_five_classes(page):

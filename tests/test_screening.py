@@ -172,6 +172,9 @@ def test_a_converted_run_has_an_operating_point_of_its_own(screened, tmp_path):
 def test_impossible_targets(tmp_path):
     with pytest.raises(ValueError, match="expected a target sensitivity or a target specificity"):
         Targets("red")
+    for wrong in ({"sensitivity": 0.0}, {"specificity": 90}, {"sensitivity": 0.9, "prevalence": 7}):
+        with pytest.raises(ValueError, match=r"expected a .*(0|90|7)"):
+            Targets("red", **wrong)
     images = draw_folder(tmp_path / "images", {"blue": 40, "red": 40}, seed=6)
     with pytest.raises(DataError, match="expected --positive to be one of blue, red, got 'mauve'"):
         train(images, tmp_path / "run", TrainSettings(targets=Targets("mauve", 0.9)))

@@ -369,13 +369,18 @@ def test_evaluate_from_the_command_line(screened, tmp_path):
     base, images, result = screened
     given = ("evaluate", result.screening_files["int8"], images, "--part", "test")
     others = ("--unknown-images", base / "others")
-    facts = json.loads(kit(*given, *others, "--format", "json").stdout)["unknown"]
+    told = json.loads(kit(*given, *others, "--format", "json").stdout)
+    facts = told["unknown"]
+    assert told["answered_known"]["share"] == facts["at_file_threshold"]["known_accepted"]
+    assert "not answered unknown: " in kit(*given).stdout
     assert facts["auroc"] > 0.95 and facts["unknown"] == 12
     assert facts["false_acceptance_at_95"] < 0.5
     assert "unknown images, by unfamiliarity:" in kit(*given, *others).stdout
     assert "unknown" not in json.loads(kit(*given, "--format", "json").stdout)
     plain = ("evaluate", result.files["int8"], images, "--part", "test", *others)
-    facts = json.loads(kit(*plain, "--format", "json").stdout)["unknown"]
+    told = json.loads(kit(*plain, "--format", "json").stdout)
+    assert "answered_known" not in told
+    facts = told["unknown"]
     assert facts["measure"] == "1 - largest score" and "at_file_threshold" not in facts
     missing = kit(*given, "--unknown-images", tmp_path / "none")
     assert missing.exit_code == 1 and "expected a folder of images of something" in missing.stderr

@@ -37,11 +37,12 @@ def render(report: Report) -> str:
     positive = report.screened.label if report.screened else None
     curves = plots.choose_curves(report.rankings, positive)
     calibration = report.scored.evaluation.calibration
+    rings = _operating_points(report, curves)
     drawings = {}
     if report.history:
         drawings["curves"] = plots.training_curves(report.history)
     if curves:
-        drawings["roc"] = plots.roc(curves, _operating_points(report, curves))
+        drawings["roc"] = plots.roc(curves, rings)
         drawings["precision_recall"] = plots.precision_recall(curves)
     if calibration is not None:
         drawings["reliability"] = plots.reliability(calibration.bins)
@@ -52,6 +53,7 @@ def render(report: Report) -> str:
         accuracy=report.scored.evaluation.accuracy,
         operation=report.scored.operation,
         curves=curves,
+        rings=rings,
         phases=_phases(report),
         matrix=len(report.scored.evaluation.labels) <= MATRIX_CLASSES,
         drawings={name: Markup(drawing) for name, drawing in drawings.items()},
