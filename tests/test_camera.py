@@ -16,6 +16,8 @@ from kit.runtime import Classifier
 from kit.runtime.camera import label_frames, open_camera
 from kit.runtime.label import main
 
+PI_CAMERA = {"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a"}
+USB_CAMERA = {"Model": "Webcam", "Id": "/base/axi/pcie@120000/rp1/usb@200000-1:1.0-046d:0825"}
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
@@ -26,7 +28,7 @@ def frame(colour):
 class Picamera2:
     """As much of picamera2's as is used."""
 
-    cameras, colours, closed, fails = [{"Model": "imx708"}], [], 0, None
+    cameras, colours, closed, fails = [PI_CAMERA], [], 0, None
 
     @classmethod
     def global_camera_info(cls):
@@ -130,6 +132,13 @@ def test_the_pis_own_camera(pi_camera, model, capsys):
     assert pi_camera.closed == 1
 
 
+def test_the_pis_own_camera_comes_before_a_usb_camera(pi_camera):
+    pi_camera.cameras = [PI_CAMERA, USB_CAMERA]
+    with open_camera(every=0) as frames:
+        assert (next(frames)[0, 0] == COLOURS["red"]).all()
+    assert pi_camera.closed == 1
+
+
 def test_frames_into_the_results_file(pi_camera, model, tmp_path, capsys):
     output = tmp_path / "results.csv"
     for _ in range(2):
@@ -172,14 +181,14 @@ def test_smoothing_is_the_mean_of_the_last_frames(model):
             label_frames(classifier, frames, 0)
 
 
-@pytest.mark.parametrize("cameras", ["no camera", "no package"])
+@pytest.mark.parametrize("cameras", ["no camera", "a USB camera", "no package"])
 def test_without_picamera_a_v4l2_device_is_read(pi_camera, tmp_path, cameras, monkeypatch):
-    pi_camera.cameras = []
+    pi_camera.cameras = [USB_CAMERA] if cameras == "a USB camera" else []
     real = os.path.exists
     monkeypatch.setattr(os.path, "exists", lambda path: path == "/dev/video0" or real(path))
     cv2, slept = opencv(["red", "green"]), []
     packages = {"cv2": cv2}
-    if cameras == "no camera":
+    if cameras != "no package":
         packages["picamera2"] = SimpleNamespace(Picamera2=pi_camera)
     with open_camera(every=1, sleep=slept.append, load=loader(**packages)) as frames:
         assert (next(frames) == frame("red")).all()

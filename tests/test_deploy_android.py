@@ -1,4 +1,5 @@
 import re
+import shlex
 import shutil
 import stat
 import tomllib
@@ -43,6 +44,18 @@ def test_a_model_is_put_in(data, app):
     assert Path(build) == app / "build-apk.sh"
     assert Path(build).stat().st_mode & stat.S_IXUSR
     assert install.startswith("adb install -r ") and install.endswith(".apk")
+
+
+@pytest.mark.parametrize("given", [".", "../it's an app", "absolute"])
+def test_the_commands_run_from_any_folder(data, app, monkeypatch, given):
+    app = app.rename(app.with_name("it's an app"))
+    monkeypatch.chdir(app)
+    found = deploy_android(
+        data / "red_green_blue_int8.tflite", app if given == "absolute" else given
+    )
+    build, install = map(shlex.split, found.commands)
+    assert build == [str(app.resolve() / "build-apk.sh")]
+    assert install == ["adb", "install", "-r", str(app.resolve() / "app/target/kit-label.apk")]
 
 
 def test_names_that_the_app_uses_too(data, app):

@@ -28,6 +28,8 @@ def material(tmp_path_factory, request):
         pixels[..., index] += 150
         Image.fromarray(pixels).save(folder / f"{colour}.jpg")
     (folder / "broken.jpg").write_text("no image")
+    (folder / "again").mkdir()
+    (folder / "again" / "red.jpg").write_bytes((folder / "blue.jpg").read_bytes())
     if not os.environ.get("KIT_TEST_DATA"):
         data = ROOT / "tests" / "data"
         return folder, [data / f"red_green_blue_{mode}.tflite" for mode in MODES]
@@ -77,4 +79,4 @@ def test_a_pi_says_what_this_machine_says(material, system):
     lines = done.stdout.splitlines()
     assert lines.count("self-test passed") == 1
     assert sum("same label on" in line for line in lines) == len(models)
-    assert f"{len(list(images.iterdir())) + 1} lines in results.csv" in done.stdout
+    assert f"{len(list(images.rglob('*.*'))) + 1} lines in results.csv" in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from kit.errors import ImageError
 from kit.runtime.images import read_image
@@ -299,6 +299,59 @@ def test_damaged_files_only_raise_image_errors(format):
             else:
                 assert pixels.dtype == np.uint8 and pixels.ndim == 3
     assert failed > 0
+
+
+class Undecodable(Image.Image):
+    """Raises where Pillow decodes."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def load(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(RuntimeError, NotImplementedError, AssertionError, AttributeError, KeyError),
+        *(ZeroDivisionError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
+    ],
+)
+def test_whatever_a_decoder_raises_is_an_image_error(kind):
+    with pytest.raises(ImageError, match=r"decoding fails: .*two lines") as raised:
+        read_image(Undecodable(kind("said in\ntwo lines")))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_no_damaged_file_raises():
+    with pytest.raises(ImageError, match="fits in memory"):
+        read_image(Undecodable(MemoryError()))
+    with pytest.raises(KeyboardInterrupt):
+        read_image(Undecodable(KeyboardInterrupt()))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_damaged_avif():
+    pixels = np.random.default_rng(5).integers(0, 256, (24, 24, 3), np.uint8)
+    data = encoded(Image.fromarray(pixels), "AVIF")
+    reasons = []
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x80
+        try:
+            read_image(bytes(damaged))
+        except ImageError as error:
+            reasons.append(str(error))
+    assert any("decoding fails" in reason for reason in reasons)
+
+
+def test_a_dds_of_no_pixel_format():
+    data = bytearray(encoded(Image.fromarray(corners()), "DDS"))
+    data[80:84] = bytes(4)  # the flags of its pixel format
+    with pytest.raises(ImageError, match="sound image, its decoding fails"):
+        read_image(bytes(data))
 
 
 def test_a_pil_image_is_read_as_its_file():

@@ -116,6 +116,23 @@ def test_zeros_that_a_power_cut_leaves_are_cut_away(filled, model, zeros):
         assert len(rows_of(folder)) == 3
 
 
+@pytest.mark.parametrize("garbage", [b"a\rb,c\n", b"\r\r\n", b"x" * 200_000 + b"\n"])
+def test_a_row_that_is_no_csv_is_passed_over(filled, model, garbage):
+    folder, whole = filled
+    path = folder / "results.csv"
+    last = whole.splitlines(keepends=True)[-1]
+    first = whole.removesuffix(last)
+    for content, found in ((first + garbage + last, 3), (whole + garbage, 3), (first + garbage, 2)):
+        path.write_bytes(content)
+        with opened(folder, model) as results:
+            assert results.found == found
+            assert results.claim(*image(2)) == (found == 2)
+    path.write_bytes(whole + garbage)
+    with opened(folder, model) as results:
+        results.append(ROSE, *image(3))
+    assert path.read_bytes().startswith(whole) and len(rows_of(folder)) == 4
+
+
 @pytest.mark.parametrize("content", [b"name,label\nx,rose\n", b"my notes", b"\n", b"\x89PNG\r\n"])
 def test_another_file_of_that_name_is_left_alone(tmp_path, model, content):
     path = tmp_path / "results.csv"
@@ -189,6 +206,25 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, model):
         results._file = results._file.file
         results.append(ROSE, *image(1))  # room was made
     assert len(rows_of(tmp_path)) == 2
+
+
+def test_a_disk_that_is_full_when_it_rotates(tmp_path, model, monkeypatch):
+    path = str(tmp_path / "results.csv")
+    real = os.open
+
+    def full(name, *arguments):
+        if name == path:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        return real(name, *arguments)
+
+    with pytest.raises(OSError, match="No space left"), opened(tmp_path, model, 0.001) as results:
+        monkeypatch.setattr(module.os, "open", full)
+        for index in range(20):
+            results.append(ROSE, *image(index))
+    monkeypatch.undo()
+    with opened(tmp_path, model) as results:
+        assert results.found == len(rows_of(tmp_path)) > 0
+        results.append(ROSE, *image(19))
 
 
 def test_two_processes_do_not_write_to_one_file(tmp_path, model):

@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kit.errors import KitError
 from kit.runtime import Classifier
@@ -127,6 +129,41 @@ def test_a_file_that_stays_broken_gets_one_row_until_it_changes(watched, photos)
     assert watched(patience=5) == rows
     shutil.copy(photos / "green.png", path)
     assert watched()[2]["label"] == "green"
+
+
+@pytest.fixture
+def half_copied(tmp_path):
+    """A JPEG of many bytes, and the same where a copy has made all of it and filled a half."""
+    pixels = np.random.default_rng(5).integers(0, 90, (96, 128, 3), np.uint8)
+    pixels[..., 0] += 150
+    Image.fromarray(pixels).save(tmp_path / "whole.jpg", quality=95)
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    half = len(whole) // 2
+    assert half > 1000
+    return whole, whole[:half] + bytes(len(whole) - half)
+
+
+def test_a_copy_that_is_long_before_it_is_whole_waits(watched, half_copied, model):
+    whole, half = half_copied
+    path, counts = watched.folder / "long.jpg", []
+    path.write_bytes(half)
+    with Classifier.open(model) as classifier:
+        assert classifier.classify(path).categories  # it decodes: that does not tell it
+    stall = [lambda: counts.append(len(rows_of(watched.output)))] * 5
+    rows = watched(*stall, lambda: path.write_bytes(whole), after=4)
+    assert counts == [0] * 5
+    assert [(row["label"], row["error"]) for row in rows] == [("red", "")]
+
+
+def test_an_image_that_stays_with_zeros_at_its_end_is_labelled_as_it_is(watched, half_copied):
+    (watched.folder / "half.jpg").write_bytes(half_copied[1])
+    Image.new("RGB", (32, 32)).save(watched.folder / "black.bmp")  # as such files may be
+    counts = []
+    steps = [lambda: counts.append(len(rows_of(watched.output)))] * 9
+    rows = watched(*steps, patience=5)
+    assert counts == [0] * 5 + [2] * 4
+    assert sorted(Path(row["image"]).name for row in rows) == ["black.bmp", "half.jpg"]
+    assert all(row["label"] and not row["error"] for row in rows)
 
 
 def test_hidden_files_pipes_and_the_results_are_no_images(watched, photos, model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class AndroidDeployment:
     Attributes:
         asset: the copy in the app.
         size_bytes: of it.
-        commands: two lines for a shell: build the APK, install it.
+        commands: two lines for a shell in any folder: build the APK, install it.
     """
 
     asset: Path
@@ -84,9 +85,8 @@ def deploy_android(
             )
     asset = folder / _ASSET
     write_beside(asset, file.path.read_bytes(), force=True)
-    return AndroidDeployment(
-        asset, file.size_bytes, (f"{folder / _BUILD}", f"adb install -r {folder / _APK}")
-    )
+    build, apk = (shlex.quote(str((folder / name).resolve())) for name in (_BUILD, _APK))
+    return AndroidDeployment(asset, file.size_bytes, (build, f"adb install -r {apk}"))
 
 
 def _runtime_of(app: Path) -> str:

@@ -87,7 +87,8 @@ def _open_picamera(load: Callable[[str], Any]) -> Any:
         kind = load("picamera2").Picamera2
     except ImportError:
         return None
-    if not kind.global_camera_info():
+    # It lists USB cameras too, after the Pi's own, and takes the first.
+    if all("/usb" in info.get("Id", "") for info in kind.global_camera_info()):
         return None
     try:
         camera = kind()

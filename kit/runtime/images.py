@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kit.errors import ImageError, MissingDependencyError
+from kit.errors import ImageError, MissingDependencyError, one_line
 from kit.preprocess import Pixels
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, read_dicom
 
@@ -68,6 +68,8 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
                 if input_resolution is not None:
                     image.draft(None, (2 * input_resolution, 2 * input_resolution))
                 return _to_rgb(image)
+    except ImageError:
+        raise
     except MissingDependencyError as error:
         raise ImageError(str(error)) from error  # of this image alone: a batch goes on
     except UnidentifiedImageError as error:
@@ -81,11 +83,11 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"expected a readable image: {reason}") from error
-    except (ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
-        # What Pillow's decoders raise on damaged files.
-        raise ImageError(f"expected a sound image, its decoding fails: {error}") from error
     except MemoryError as error:
         raise ImageError("expected an image that fits in memory: make it smaller") from error
+    except Exception as error:  # each of Pillow's decoders has its own for damaged files
+        reason = one_line(error)
+        raise ImageError(f"expected a sound image, its decoding fails: {reason}") from error
 
 
 def _from_array(array: npt.NDArray[Any]) -> Pixels:

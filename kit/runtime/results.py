@@ -213,8 +213,9 @@ class ResultsFile:
         number = 1 + max((self._number(path) or 0 for path in self._rotated()), default=0)
         self.sync()
         os.rename(self.path, os.path.join(folder, f"{stem}-{number:04}{suffix}"))
-        self._file.close()
-        self._file = self._open()
+        full = self._file
+        self._file = self._open()  # where it fails, the full one is still open, for __exit__
+        full.close()
         self._write(_HEADER)
 
     def _rotated(self) -> list[str]:
@@ -241,11 +242,14 @@ class ResultsFile:
         end = sound = len(head)
         for line in file:
             end += len(line)
-            # A power cut may leave a part of a row, or zeros where rows were.
+            # A power cut may leave a part of a row, or zeros or anything else where rows were.
             if not line.endswith(b"\n") or b"\0" in line:
                 continue
+            try:
+                cells = next(csv.reader((line.decode("utf-8", "replace"),)), [])
+            except csv.Error:  # such as a carriage return, which no row has
+                continue
             sound = end
-            cells = next(csv.reader((line.decode("utf-8", "replace"),)), [])
             if len(cells) == len(COLUMNS):
                 size, modified = cells[2], cells[3]
                 known = size.isdecimal() and modified.removeprefix("-").isdecimal()

@@ -22,7 +22,8 @@ from kit.runtime.results import FileState, ResultsFile, file_state
 LOOK_SECONDS = 1.0
 """Between two looks at the folder; where a look takes long, four times as long as it."""
 PATIENCE_SECONDS = 30.0
-"""An image that does not decode is given this long to change, then its error is written down."""
+"""An image that seems unfinished is given this long to change, then gets its row as it is."""
+_TAIL_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def watch(
     """Labels images as they arrive in a folder or below it; ends by an exception only.
 
     A file is labelled when its size and time of change are the same in two looks. One that does
-    not decode may still be on its way, in a copy that stalls: it gets its row when it has not
-    changed for `patience`, and another if it changes after all.
+    not decode, or that ends in zeros, may still be on its way, in a copy that stalls: it gets its
+    row when it has not changed for `patience`, and another if it changes after all.
 
     Args:
         classifier: the model.
@@ -125,10 +126,11 @@ def watch(
         ready = [path for path, file in waiting.items() if _is_ready(file, began, patience)]
         for path, result in zip(ready, classifier.classify_files(ready), strict=True):
             file = waiting[path]
+            unfinished = isinstance(result, Failure) or _ends_in_zeros(path)
             if file_state(path) != file.state:
                 continue  # changed while it was read: the next look sees how
             file.tried = True
-            if not isinstance(result, Failure) or clock() - file.since >= patience:
+            if not unfinished or clock() - file.since >= patience:
                 results.append(result, path, file.state)
         results.sync()
         sleep(max(LOOK_SECONDS, 4 * (looked - began)))
@@ -147,6 +149,16 @@ def _look(
         same = seen is not None and seen.state == state
         found[path] = seen if seen is not None and same else _Arrival(state, now)
     return found
+
+
+def _ends_in_zeros(path: str) -> bool:
+    """As a copy does that makes the file as long as it will be, then fills it: a JPEG decodes."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return not any(file.read(_TAIL_BYTES))
+    except OSError:  # gone, or to be read no more
+        return True
 
 
 def _is_ready(file: _Arrival, now: float, patience: float) -> bool:

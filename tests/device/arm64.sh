@@ -82,13 +82,15 @@ on_device() {
 cp -r "$work/deployed" "$home/kit"
 cp -r "$images" "$home/photos"
 on_device sh /home/pi/kit/install.sh
+every_score=(--top-k 1000000 --score-threshold 0 --format json)
 for model in "$@"; do
 	model=$(realpath "$model") name=$(basename "$model" .tflite)
 	cp "$model" "$home/$name.tflite"
-	on_device /home/pi/kit/env/bin/kit-label "/home/pi/$name.tflite" --self-test /home/pi/photos \
-		--top-k 1000 --format json >"$work/$name.device" || [ $? = 1 ]
-	(cd "$images" && PYTHONPATH="$here/../.." "$reference/bin/python" -m kit.runtime "$model" . --top-k 1000 --format json \
-		>"$work/$name.here") || [ $? = 1 ]
+	# Both in the images' folder: the paths in the answers are the same then.
+	on_device env --chdir=/home/pi/photos /home/pi/kit/env/bin/kit-label "/home/pi/$name.tflite" \
+		--self-test . "${every_score[@]}" >"$work/$name.device" || [ $? = 1 ]
+	(cd "$images" && PYTHONPATH="$here/../.." "$reference/bin/python" -m kit.runtime "$model" . \
+		"${every_score[@]}" >"$work/$name.here") || [ $? = 1 ]
 	"$python" "$here/compare.py" "$model" "$work/$name.device" "$work/$name.here"
 done
 on_device /home/pi/kit/env/bin/kit-label /home/pi/kit/model.tflite /home/pi/photos \
