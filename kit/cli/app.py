@@ -629,7 +629,7 @@ def evaluate(
         if result.operation is not None:
             data["operating_point"] = result.operation.to_json()
         if result.known is not None:
-            data["answered_known"] = result.known.to_json("share")
+            data["answered_known"] = result.known.to_json("value")
         if result.unknown is not None:
             data["unknown"] = result.unknown.to_json()
         if positive is not None:
