@@ -31,6 +31,7 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     private lateinit var panel: AnswerPanel
     private var camera: Camera? = null
     private var dialog: AlertDialog? = null
+    private var problemDialog: AlertDialog? = null
     private var isResumed = false
     private var wasRefused = false
     private var cameraProblem: Int? = null
@@ -97,6 +98,7 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
 
     override fun onDestroy() {
         dialog?.dismiss()
+        problemDialog?.dismiss()
         session.changed = {}
         if (!isChangingConfigurations) session.close()
         super.onDestroy()
@@ -137,6 +139,17 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
         } else {
             panel.show(words(model), emptyList(), isSure = false)
         }
+        if (isResumed) session.problem?.let(::showProblem)
+    }
+
+    private fun showProblem(problem: String) {
+        if (problemDialog?.isShowing == true) return
+        problemDialog = AlertDialog.Builder(this)
+            .setTitle(R.string.something_failed)
+            .setMessage(problem)
+            .setPositiveButton(R.string.close) { _, _ -> session.seen() }
+            .setOnCancelListener { session.seen() } // not when dismissed: it outlives a rotation
+            .show()
     }
 
     private fun tab(id: Int, enabled: Boolean, selected: Boolean) = findViewById<Button>(id).run {
