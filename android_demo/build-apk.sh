@@ -6,6 +6,10 @@
 set -euo pipefail
 
 model=$([ $# = 0 ] || realpath -- "$1")
+if [ -n "${KEYSTORE:-}" ]; then
+	[ -f "$KEYSTORE" ] || { echo "expected a keystore, found none: $KEYSTORE" >&2; exit 1; }
+	KEYSTORE=$(realpath -- "$KEYSTORE")
+fi
 cd "$(dirname "$0")"
 for program in mvn javac aapt zipalign apksigner; do
 	command -v $program >/dev/null || { echo "expected $program, found none: see $0" >&2; exit 1; }
@@ -56,5 +60,5 @@ if [ ! -e "$key" ]; then
 		-keyalg RSA -keysize 2048 -validity 10000 -dname "CN=Android Debug,O=Android,C=US" 2>/dev/null
 fi
 apksigner sign --ks "$key" --ks-pass env:KEYSTORE_PASSWORD --out $work/signed.apk $work/aligned.apk
-mv $work/signed.apk $apk # beside, then renamed: an APK is whole or the earlier one
+mv $work/signed.apk $apk # beside, then renamed: an APK is whole or there is none
 echo "$PWD/$apk"

@@ -58,14 +58,12 @@ class Camera private constructor(
         onFrame: (() -> Pixels) -> Unit,
         onFailure: () -> Unit,
     ) {
-        texture.setDefaultBufferSize(previewSize.width, previewSize.height)
-        val preview = Surface(texture)
         val turn = (sensorDegrees + (if (facesUser) displayDegrees else 360 - displayDegrees)) % 360
         frames.setOnImageAvailableListener({ reader ->
             reader.acquireLatestImage()?.use { image -> onFrame { pixelsOf(image).turned(turn) } }
         }, handler)
         guarded(onFailure) {
-            manager.openCamera(id, Opened(preview, onFailure), handler)
+            manager.openCamera(id, Opened(texture, onFailure), handler)
         }
     }
 
@@ -80,14 +78,18 @@ class Camera private constructor(
     }
 
     private inner class Opened(
-        private val preview: Surface,
+        private val texture: SurfaceTexture,
         private val onFailure: () -> Unit,
     ) : CameraDevice.StateCallback() {
+        private val preview = Surface(texture)
+
         @Suppress("DEPRECATION") // what replaces it needs API 28
         override fun onOpened(camera: CameraDevice) {
             if (isClosed) return camera.close()
             device = camera
             guarded(onFailure) {
+                // Not before: the view gives its texture the view's own size when it is laid out.
+                texture.setDefaultBufferSize(previewSize.width, previewSize.height)
                 camera.createCaptureSession(listOf(preview, frames.surface), Configured(camera), handler)
             }
         }

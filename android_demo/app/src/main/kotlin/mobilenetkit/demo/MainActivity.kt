@@ -7,6 +7,7 @@ import android.content.ActivityNotFoundException
 import android.content.Intent
 import android.content.pm.PackageManager
 import android.graphics.SurfaceTexture
+import android.hardware.display.DisplayManager
 import android.net.Uri
 import android.os.Build
 import android.os.Bundle
@@ -30,9 +31,25 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     private lateinit var panel: AnswerPanel
     private var camera: Camera? = null
     private var dialog: AlertDialog? = null
+    private var problemDialog: AlertDialog? = null
     private var isResumed = false
     private var wasRefused = false
     private var cameraProblem: Int? = null
+
+    /** The camera's; another than the screen's after a turn from one landscape to the other. */
+    private var cameraRotation = 0
+    private val turned = object : DisplayManager.DisplayListener {
+        override fun onDisplayAdded(id: Int) = Unit
+
+        override fun onDisplayRemoved(id: Int) = Unit
+
+        // A turn by half a circle is no change of configuration: the activity stays.
+        override fun onDisplayChanged(id: Int) {
+            if (camera == null || rotation() == cameraRotation) return
+            stopCamera()
+            render()
+        }
+    }
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -68,17 +85,20 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     override fun onResume() {
         super.onResume()
         isResumed = true
+        getSystemService(DisplayManager::class.java).registerDisplayListener(turned, null)
         render()
     }
 
     override fun onPause() {
         isResumed = false
+        getSystemService(DisplayManager::class.java).unregisterDisplayListener(turned)
         stopCamera()
         super.onPause()
     }
 
     override fun onDestroy() {
         dialog?.dismiss()
+        problemDialog?.dismiss()
         session.changed = {}
         if (!isChangingConfigurations) session.close()
         super.onDestroy()
@@ -119,6 +139,17 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
         } else {
             panel.show(words(model), emptyList(), isSure = false)
         }
+        if (isResumed) session.problem?.let(::showProblem)
+    }
+
+    private fun showProblem(problem: String) {
+        if (problemDialog?.isShowing == true) return
+        problemDialog = AlertDialog.Builder(this)
+            .setTitle(R.string.something_failed)
+            .setMessage(problem)
+            .setPositiveButton(R.string.close) { _, _ -> session.seen() }
+            .setOnCancelListener { session.seen() } // not when dismissed: it outlives a rotation
+            .show()
     }
 
     private fun tab(id: Int, enabled: Boolean, selected: Boolean) = findViewById<Button>(id).run {
@@ -199,13 +230,14 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
             return preview.post(::render).let {}
         }
         camera = found
-        val rotation = rotation()
-        val isTurned = (found.sensorDegrees + rotation * 90) % 180 != 0
+        cameraRotation = rotation()
+        val isTurned = (found.sensorDegrees + cameraRotation * 90) % 180 != 0
         val size = found.previewSize
         stage.showPreview(if (isTurned) Size(size.height, size.width) else size)
         placePreview()
-        found.start(texture, rotation * 90, session::labelFrame) {
-            runOnUiThread {
+        found.start(texture, cameraRotation * 90, session::labelFrame) {
+            // Later, also from this thread: render() is at work, with a notice that it made before.
+            preview.post {
                 if (camera === found) {
                     stopCamera()
                     cameraProblem = R.string.camera_busy
@@ -223,8 +255,11 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     }
 
     private fun placePreview() {
-        val size = camera?.previewSize ?: return
-        preview.setTransform(StageView.uprightTransform(Size(preview.width, preview.height), size, rotation()))
+        val shown = camera ?: return
+        val view = Size(preview.width, preview.height)
+        val upright =
+            StageView.uprightTransform(view, shown.previewSize, shown.sensorDegrees, cameraRotation)
+        preview.setTransform(upright)
     }
 
     @Suppress("DEPRECATION") // what replaces it needs API 30

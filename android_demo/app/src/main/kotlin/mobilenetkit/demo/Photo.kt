@@ -17,6 +17,9 @@ import mobilenetkit.classifier.Pixels
 /** Both sides stay at least this, where they are: sharp on the screen, little memory. */
 private const val SHORT_SIDE = 1024
 
+/** 64 MB, whatever its sides: Android draws no bitmap above 100 MB, as a long screenshot can be. */
+private const val MOST_PIXELS = 1L shl 24
+
 /**
  * Decodes a photo, upright and over white, at a smaller scale where it is large.
  *
@@ -72,9 +75,14 @@ private fun decodeBefore28(context: Context, uri: Uri, shortSide: Int): Bitmap? 
     return Bitmap.createBitmap(decoded, 0, 0, decoded.width, decoded.height, upright, true)
 }
 
-private fun sampleSize(width: Int, height: Int, shortSide: Int): Int {
+internal fun sampleSize(width: Int, height: Int, shortSide: Int): Int {
     var size = 1
-    while (minOf(width, height) / (size * 2) >= shortSide) size *= 2
+    while (
+        minOf(width, height) / (size * 2) >= shortSide ||
+        (width / size).toLong() * (height / size) > MOST_PIXELS
+    ) {
+        size *= 2
+    }
     return size
 }
 

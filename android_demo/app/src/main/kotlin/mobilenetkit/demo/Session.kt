@@ -7,7 +7,9 @@ import android.os.Handler
 import android.os.Looper
 import java.io.IOException
 import java.nio.ByteBuffer
-import java.util.concurrent.Executors
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.ThreadPoolExecutor
+import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicBoolean
 import mobilenetkit.classifier.CheckResult
 import mobilenetkit.classifier.Classification
@@ -47,14 +49,29 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     /** One line about what failed last; null when all is well. */
     var failure: String? = null
         private set
+
+    /** One line that stays until it was [seen], whatever is labelled meanwhile. */
+    var problem: String? = null
+        private set
     var source = Source.CAMERA
         private set
     var showsHeatMap = false
         private set
 
-    private val worker = Executors.newSingleThreadExecutor()
+    // After close() it drops what it is given: a frame or a result may still come.
+    private val worker = ThreadPoolExecutor(
+        1,
+        1,
+        0,
+        TimeUnit.SECONDS,
+        LinkedBlockingQueue(),
+        ThreadPoolExecutor.DiscardPolicy(),
+    )
     private val main = Handler(Looper.getMainLooper())
     private val busy = AtomicBoolean()
+
+    /** Chosen before the model was there: the gallery outlived the app's process. */
+    private var awaited: Uri? = null
 
     init {
         load()
@@ -65,18 +82,25 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         val loaded = content?.let { Model.Ready(Classifier.open(it, interpreterOf), it.limit()) }
         loaded ?: Model.None
     }) { result ->
+        val loaded = result.getOrElse { Model.Refused(it.message!!) }
+        if (worker.isShutdown) { // nobody is left to use it
+            (loaded as? Model.Ready)?.classifier?.close()
+            return@work
+        }
         (model as? Model.Ready)?.classifier?.let { old -> worker.execute(old::close) }
-        model = result.getOrElse { Model.Refused(it.message!!) }
+        model = loaded
         found = null
         photo?.let { label(it) }
+        awaited?.let { showPhoto(it) }
+        awaited = null
     }
 
     /** Another model, if it is one that works; else all stays as it is. */
     fun openModel(uri: Uri) = work({
         store.open(uri) { content -> Classifier.open(content, interpreterOf).close() }
     }) { result ->
-        failure = result.exceptionOrNull()?.message
-        if (failure == null) load()
+        problem = result.exceptionOrNull()?.message
+        if (problem == null) load()
     }
 
     fun backToBuiltIn() {
@@ -93,6 +117,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     }
 
     fun showPhoto(uri: Uri) {
+        if (model is Model.Loading) awaited = uri
         val classifier = (model as? Model.Ready)?.classifier ?: return
         source = Source.PHOTO
         photo = null
@@ -112,9 +137,13 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         changed()
     }
 
-    fun tell(problem: String?) {
-        failure = problem
+    fun tell(problem: String) {
+        this.problem = problem
         changed()
+    }
+
+    fun seen() {
+        problem = null
     }
 
     private fun label(bitmap: Bitmap) {
@@ -156,7 +185,6 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     }
 
     private fun <T> work(job: () -> T, then: (Result<T>) -> Unit) {
-        if (worker.isShutdown) return
         worker.execute {
             val result = try {
                 Result.success(job())

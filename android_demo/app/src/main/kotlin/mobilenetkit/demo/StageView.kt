@@ -119,20 +119,26 @@ class StageView(context: Context, attributes: AttributeSet?) : FrameLayout(conte
         /**
          * What turns a camera's picture upright in a view; Android does so by itself on an upright
          * screen only.
+         *
+         * @param preview size of the picture as the sensor has it.
+         * @param sensorDegrees by which that is turned to be upright in the device's natural orientation.
          */
-        fun uprightTransform(view: Size, preview: Size, rotation: Int): Matrix {
+        fun uprightTransform(view: Size, preview: Size, sensorDegrees: Int, rotation: Int): Matrix {
             val matrix = Matrix()
             val centreX = view.width / 2f
             val centreY = view.height / 2f
             if (rotation == Surface.ROTATION_90 || rotation == Surface.ROTATION_270) {
-                // The sensor's picture was squeezed into the view; undo that, then turn.
-                val upright = RectF(0f, 0f, preview.height.toFloat(), preview.width.toFloat())
+                // The picture, upright in the natural orientation, was squeezed into the view; undo
+                // that, then turn.
+                val isAcross = sensorDegrees % 180 != 0
+                val natural = if (isAcross) Size(preview.height, preview.width) else preview
+                val upright = RectF(0f, 0f, natural.width.toFloat(), natural.height.toFloat())
                 upright.offset(centreX - upright.centerX(), centreY - upright.centerY())
                 val whole = RectF(0f, 0f, view.width.toFloat(), view.height.toFloat())
                 matrix.setRectToRect(whole, upright, Matrix.ScaleToFit.FILL)
                 val scale = maxOf(
-                    view.height.toFloat() / preview.height,
-                    view.width.toFloat() / preview.width,
+                    view.height.toFloat() / natural.width,
+                    view.width.toFloat() / natural.height,
                 )
                 matrix.postScale(scale, scale, centreX, centreY)
                 matrix.postRotate(90f * (rotation - 2), centreX, centreY)

@@ -1,11 +1,13 @@
 package mobilenetkit.demo
 
+import android.app.AlertDialog
 import android.content.pm.PackageManager
 import android.graphics.Bitmap
 import android.graphics.Color
 import android.view.View
 import android.widget.Button
 import java.io.File
+import java.util.concurrent.CountDownLatch
 import mobilenetkit.classifier.cardText
 import mobilenetkit.classifier.packaged
 import org.junit.Assert.assertArrayEquals
@@ -21,6 +23,7 @@ import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadows.ShadowAlertDialog
 
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34])
@@ -122,6 +125,36 @@ class ScreenTest {
     }
 
     @Test
+    fun aPhotoThatIsChosenBeforeTheModelIsThereIsLabelledAfterwards() {
+        Screen.install(model)
+        val mayLoad = CountDownLatch(1)
+        val answering = MainActivity.interpreterOf
+        MainActivity.interpreterOf = { mayLoad.await().run { answering(it) } }
+        val screen = Screen()
+        screen.controller.setup()
+        screen.view(R.id.tab_photo).performClick()
+        screen.answerChooser(photo())
+        assertEquals("Reading the model", screen.text(R.id.headline))
+        mayLoad.countDown()
+        screen.settle { screen.text(R.id.headline) == "red" }
+        assertTrue(screen.view(R.id.tab_photo).isSelected)
+    }
+
+    @Test
+    @Config(qualifiers = "notnight")
+    fun buttonsOfALightNavigationBarAreDark() = assertEquals(true, hasDarkNavigationButtons())
+
+    @Test
+    @Config(qualifiers = "night")
+    fun buttonsOfADarkNavigationBarAreLight() = assertEquals(false, hasDarkNavigationButtons())
+
+    private fun hasDarkNavigationButtons(): Boolean {
+        val theme = Screen().open().activity.theme
+        return theme.obtainStyledAttributes(intArrayOf(android.R.attr.windowLightNavigationBar))
+            .run { getBoolean(0, false).also { recycle() } }
+    }
+
+    @Test
     fun theAnswerOutlivesARotation() {
         Screen.install(model)
         val screen = Screen().open()
@@ -146,12 +179,22 @@ class ScreenTest {
     fun aFileThatIsNoModelIsRefusedAndTheOneBeforeStays() {
         Screen.install(model)
         val screen = Screen().open()
+        screen.choosePhoto(photo())
         screen.view(R.id.tab_model).performClick()
-        val dialog = org.robolectric.shadows.ShadowAlertDialog.getLatestAlertDialog()
-        dialog.getButton(android.app.AlertDialog.BUTTON_NEUTRAL).performClick()
+        ShadowAlertDialog.getLatestAlertDialog().getButton(AlertDialog.BUTTON_NEUTRAL).performClick()
         org.robolectric.Shadows.shadowOf(android.os.Looper.getMainLooper()).idle()
         screen.answerChooser(folder.newFile("wrong.tflite").apply { writeText("something else") })
-        screen.settle { "another kind of file" in screen.text(R.id.detail) }
+        fun told() = ShadowAlertDialog.getLatestAlertDialog().takeIf { it.isShowing }
+            ?.let { org.robolectric.Shadows.shadowOf(it).message.toString() }
+        screen.settle { "another kind of file" in told().orEmpty() }
+        assertEquals("red", screen.text(R.id.headline))
+        screen.controller.recreate()
+        assertTrue("a rotation is no answer", "another kind of file" in told().orEmpty())
+        ShadowAlertDialog.getLatestAlertDialog().getButton(AlertDialog.BUTTON_POSITIVE).performClick()
+        screen.settle { told() == null }
+        screen.view(R.id.tab_heat_map).performClick() // all is drawn anew
+        assertEquals(null, told())
+        assertEquals("red", screen.text(R.id.headline))
         val kept = File(screen.activity.filesDir, "opened.tflite")
         assertArrayEquals(model, kept.readBytes())
         assertEquals(listOf("opened.tflite"), kept.parentFile!!.list()!!.toList())
