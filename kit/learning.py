@@ -238,7 +238,7 @@ def learn(
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
         return _told(alone, history, False, len(scores), reporter)
-    tuning = tuning.of(source.choice.family.fine_tuning)
+    tuning = tuning.of(source.choice.fine_tuning)
     untouched = source.backbone.get_weights()
     photographs = {
         "train": _photographs(source, dataset, images["train"], settings),

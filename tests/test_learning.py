@@ -136,8 +136,14 @@ def test_fine_tuning_is_as_its_backbone_likes_it_unless_given(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "fine_tune", caught)
-    family = replace(BACKBONES["mobilenet_v1"], fine_tuning=FineTuning(0.125, 7, 0.5))
+    own, others = FineTuning(0.125, 7, 0.5), FineTuning(9, 9, 0.9)
+    family = replace(
+        BACKBONES["mobilenet_v1"],
+        fine_tuning=others,
+        fine_tuning_of_width={source.choice.alpha: own},
+    )
     monkeypatch.setitem(BACKBONES, "mobilenet_v1", family)
+    assert choose("mobilenet_v1", 1.0).fine_tuning == others
     fitting = replace(TUNING.fitting, learning_rate=rate, epochs=epochs)
     with pytest.raises(KeyboardInterrupt):
         learnt(LearnSettings(FITTING, replace(TUNING, fitting=fitting, mixup=mixup)))
