@@ -101,7 +101,7 @@ def _v3(size: str, widths: Mapping[float | None, int], minimalistic: bool) -> Ba
         options={"minimalistic": minimalistic, "include_preprocessing": False},
         # Only the minimalistic ones do without HARD_SWISH, which has no 16-bit form.
         unconvertible=() if minimalistic else ("int16x8",),
-        fine_tuning=FineTuning(learning_rate=0.005),  # as v2, whose blocks it has
+        fine_tuning=FineTuning(learning_rate=0.005, epochs=20),  # as v2, whose blocks it has
     )
 
 
@@ -126,7 +126,7 @@ BACKBONES: Mapping[str, Backbone] = {
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
         + "{alpha}_{resolution}_no_top.h5",
         options={},
-        fine_tuning=FineTuning(learning_rate=0.005),
+        fine_tuning=FineTuning(learning_rate=0.005, epochs=20),
     ),
     "mobilenet_v3_small": _v3("Small", {0.75: 432, 1.0: 576}, minimalistic=False),
     "mobilenet_v3_large": _v3("Large", {0.75: 720, 1.0: 960}, minimalistic=False),
