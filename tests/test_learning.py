@@ -372,7 +372,7 @@ def test_a_cosine_falls_to_nothing_over_all_epochs():
     from kit.training.fitting import _optimizer
 
     settings = FitSettings(learning_rate=0.2, optimizer="sgd", schedule="cosine")
-    optimizer, rates = _optimizer(settings, 40), []
+    optimizer, rates = _optimizer(settings, settings.learning_rate, 40), []
     for step in (0, 10, 20, 30, 40):
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
