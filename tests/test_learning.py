@@ -378,7 +378,7 @@ def test_a_cosine_falls_to_nothing_over_all_epochs():
         rates.append(float(optimizer.learning_rate))
     by_hand = [0.1 * (1 + np.cos(np.pi * share)) for share in (0, 0.25, 0.5, 0.75, 1)]
     assert rates == pytest.approx(by_hand, abs=1e-6)
-    constant = _optimizer(replace(settings, schedule="constant"), 40)
+    constant = _optimizer(replace(settings, schedule="constant"), 0.2, 40)
     constant.iterations.assign(40)
     assert float(constant.learning_rate) == pytest.approx(0.2)
     assert constant.nesterov and constant.momentum == 0.9
