@@ -39,6 +39,16 @@ class FixedAnswer(model: ByteBuffer, private val answers: List<FloatArray>) : In
     override fun close() = Unit
 }
 
+/** Lets what the main thread is given in until something is so; [state] is told where it is not. */
+fun settle(state: () -> String, isSo: () -> Boolean) {
+    repeat(1200) {
+        shadowOf(Looper.getMainLooper()).idle()
+        if (isSo()) return
+        Thread.sleep(50)
+    }
+    error("waited for a minute; ${state()}")
+}
+
 /** The app's only screen, driven and looked at. */
 class Screen {
     val controller: ActivityController<MainActivity> = Robolectric.buildActivity(MainActivity::class.java)
@@ -50,14 +60,8 @@ class Screen {
     }
 
     /** Lets the worker's results in until something is so. */
-    fun settle(isSo: () -> Boolean) {
-        repeat(1200) {
-            shadowOf(Looper.getMainLooper()).idle()
-            if (isSo()) return
-            Thread.sleep(50)
-        }
-        error("waited for a minute; the screen says: ${text(R.id.headline)}: ${text(R.id.detail)}")
-    }
+    fun settle(isSo: () -> Boolean) =
+        settle({ "the screen says: ${text(R.id.headline)}: ${text(R.id.detail)}" }, isSo)
 
     fun choosePhoto(file: File) {
         activity.findViewById<View>(R.id.tab_photo).performClick()

@@ -1,6 +1,5 @@
 package mobilenetkit.demo
 
-import android.os.Looper
 import java.io.File
 import java.nio.ByteBuffer
 import java.util.concurrent.atomic.AtomicInteger
@@ -12,7 +11,6 @@ import org.junit.Test
 import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
-import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 
 @RunWith(RobolectricTestRunner::class)
@@ -35,14 +33,8 @@ class SessionTest {
 
     private fun session() = Session(RuntimeEnvironment.getApplication(), ::counted)
 
-    private fun settle(isSo: () -> Boolean) {
-        repeat(1200) {
-            shadowOf(Looper.getMainLooper()).idle()
-            if (isSo()) return
-            Thread.sleep(50)
-        }
-        error("waited for a minute: opened ${opened.get()}, closed ${closed.get()}")
-    }
+    private fun settle(isSo: () -> Boolean) =
+        settle({ "opened ${opened.get()}, closed ${closed.get()}" }, isSo)
 
     @Test
     fun aModelThatIsLoadedTooLateIsClosed() {
