@@ -31,11 +31,12 @@ from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
 from kit.evaluation.ranking import Ranking, macro_auc, rank_labels
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.retrain import TrainSettings
-from kit.training.backbones import choose, taking_pixels
+from kit.spec import PreprocessSpec
+from kit.training.backbones import BackboneChoice, choose, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.fitting import Vectors
 from kit.training.head import train_head
-from kit.training.weights import find_weights, load_backbone
+from kit.training.weights import Weights, find_weights, load_backbone
 
 Indices = npt.NDArray[np.int64]
 
@@ -202,11 +203,20 @@ def cross_validate(
             f"expected at least 2 folds and 1 repeat, got {folds} and {repeats}: "
             "raise --folds or --repeats"
         )
+    choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
+    weights = find_weights(choice, settings.weights, settings.fitting.seed)
+    if weights.path is None:
+        raise ValueError(
+            "expected pretrained weights, got none: cross-validation trains heads on bottlenecks, "
+            "which random weights do not give"
+        )
     dataset = images if isinstance(images, Dataset) else load_dataset(images, settings.data)
     warnings = () if groups is not None else group_warnings(dataset, settings.split)
     for line in (*dataset.warnings, *warnings):
         reporter.warn(line)
-    dataset, vectors = _bottlenecks(dataset, settings, cache, reporter)
+    reporter.say(f"{choice}, from {weights.description}")
+    spec = choice.preprocess(settings.fit, settings.resize)
+    dataset, vectors = _bottlenecks(dataset, choice, weights, spec, cache, reporter)
     paths = [image.path for image in dataset.images]
     truth = np.array([image.label for image in dataset.images], np.int64)
     keys = group_keys(dataset, settings.split.group_regex) if groups is None else groups
@@ -251,18 +261,14 @@ def cross_validate(
 
 
 def _bottlenecks(
-    dataset: Dataset, settings: TrainSettings, cache: Path | None, reporter: Reporter
+    dataset: Dataset,
+    choice: BackboneChoice,
+    weights: Weights,
+    spec: PreprocessSpec,
+    cache: Path | None,
+    reporter: Reporter,
 ) -> tuple[Dataset, Vectors]:
     """The images that can be read, and float32 `[images, feature_width]`."""
-    choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
-    spec = choice.preprocess(settings.fit, settings.resize)
-    weights = find_weights(choice, settings.weights, settings.fitting.seed)
-    if weights.path is None:
-        raise ValueError(
-            "expected pretrained weights, got none: cross-validation trains heads on bottlenecks, "
-            "which random weights do not give"
-        )
-    reporter.say(f"{choice.name} at {choice.input_resolution} pixels, from {weights.description}")
     found, unreadable = extract_bottlenecks(
         dataset,
         choice,

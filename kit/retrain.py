@@ -193,10 +193,7 @@ def train(
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
-    reporter.say(
-        f"{choice.name}{'' if choice.alpha is None else f' alpha {choice.alpha:g}'} at "
-        f"{choice.input_resolution} pixels, from {weights.description}"
-    )
+    reporter.say(f"{choice}, from {weights.description}")
     source = Source(load_backbone(choice, weights), choice, weights, spec, cache)
     if settings.fine_tune.layers != NONE and weights.path is None:
         reporter.warn(

@@ -167,6 +167,10 @@ class BackboneChoice:
     alpha: float | None
     input_resolution: int
 
+    def __str__(self) -> str:
+        alpha = "" if self.alpha is None else f" alpha {self.alpha:g}"
+        return f"{self.name}{alpha} at {self.input_resolution} pixels"
+
     @property
     def family(self) -> Backbone:
         return BACKBONES[self.name]
