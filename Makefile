@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m pytest $(MARKERS)
 
 test-device: $(VENV)/dev
-	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/test_device_arm64.py
+	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/device/test_device_arm64.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

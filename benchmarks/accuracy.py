@@ -2,7 +2,7 @@
 
 Compared: the float32 and the int8 file of the same training run, on the same held-out images, by
 the runtime that ships. Fair because the held-out fifth is chosen by a hash of the images' content
-and lies in another folder than the one that kit.retrain.train is given, so that neither weights
+and lies in another folder than the one that kit.workflows.train is given, so that neither weights
 nor early stopping nor the representative data set can have seen it. Each fold holds out another
 fifth and trains anew; since no image is held out twice, the pooled answers are of different images
 and Wilson's interval applies to them. The drop's interval is that of paired answers: both files
@@ -33,8 +33,8 @@ def held_out_answers(
     """Trains on one folder; answers of each file for the other, by mode, and the truth."""
     from kit.data import scan_images
     from kit.evaluation.evaluate import score_files, truth_of
-    from kit.retrain import TrainSettings, train
     from kit.runtime import Classifier
+    from kit.workflows.train import TrainSettings, train
 
     settings = TrainSettings(
         alpha=size.alpha,

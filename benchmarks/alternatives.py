@@ -80,7 +80,7 @@ def main() -> None:
                     *(model, place),
                 ],
                 "tf.lite": [*tensorflow, model, place],
-                "kit-label": [pythons["kit"], "-m", "kit.runtime", model, place],
+                "kit-label": [pythons["kit"], "-m", "kit.device", model, place],
             }
 
         one = turns(commands(image, "bare_label.py"), environment, options.rounds)

@@ -110,10 +110,10 @@ def main() -> None:
     import tensorflow
 
     from kit.data import scan_images
-    from kit.preprocess import fit_pixels
+    from kit.model.preprocess import fit_pixels
+    from kit.model.spec import PreprocessSpec
     from kit.runtime.images import read_image
     from kit.runtime.parallel import default_threads, ordered_map
-    from kit.spec import PreprocessSpec
     from kit.training.augment import augment, drawing_for
 
     dataset = scan_images(options.images)

@@ -51,7 +51,7 @@ def main() -> None:
 
     from converters.tflite import convert_model
     from kit.data import scan_images
-    from kit.preprocess import fit_pixels
+    from kit.model.preprocess import fit_pixels
     from kit.runtime.images import read_image
     from kit.runtime.interpreter import Runner
     from kit.runtime.parallel import default_threads, ordered_map

@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     import keras
 
-    from kit.cost import count_file
+    from kit.model.cost import count_file
 
     model = keras.models.load_model(options.run / "model.keras", compile=False)
     rows: list[list[str]] = []

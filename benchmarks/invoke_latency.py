@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="turns of each (9)")
     parser.add_argument("--benchmark-model", type=Path, help="the binary, if there is one")
     options = parser.parse_args()
-    from kit.runtime.benchmark import RUNS, WARM_UPS, benchmark
+    from kit.device.benchmark import RUNS, WARM_UPS, benchmark
 
     model, threads = str(options.model), str(options.threads)
 

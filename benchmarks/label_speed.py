@@ -1,8 +1,8 @@
 """What the device's command costs beyond the bare work: for one image, and for a folder.
 
-One image: wall time and peak memory of `python -m kit.runtime MODEL IMAGE`, and of the console
+One image: wall time and peak memory of `python -m kit.device MODEL IMAGE`, and of the console
 script kit-label where --python has one, against bare_label.py, some 20 lines that do the same by
-hand. A folder: `python -m kit.runtime MODEL FOLDER` against bare_folder.py, which decodes, resizes
+hand. A folder: `python -m kit.device MODEL FOLDER` against bare_folder.py, which decodes, resizes
 and invokes on the same cores in threads; once as whole processes, once as the loops alone
 (Classifier.classify_files and bare_folder.py's own clock). Both resize to the model's input; the
 bare ones with Pillow's bilinear filter, which is what such scripts use.
@@ -101,14 +101,14 @@ def main() -> None:
 
         single = {
             "bare script": script("bare_label.py", module, threads, model, image),
-            "python -m kit.runtime": [python, "-m", "kit.runtime", model, image],
+            "python -m kit.device": [python, "-m", "kit.device", model, image],
         }
         console = Path(python).with_name("kit-label")
         if console.exists():
             single["kit-label"] = [python, str(console), model, image]
         whole = {
             "bare loop": script("bare_folder.py", module, threads, model, str(folder)),
-            "python -m kit.runtime": [python, "-m", "kit.runtime", model, str(folder)],
+            "python -m kit.device": [python, "-m", "kit.device", model, str(folder)],
             "classify_files": script("kit_folder.py", model, str(folder)),
         }
         one = turns(single, environment, options.rounds)
@@ -142,15 +142,15 @@ def main() -> None:
     }
     throughput = {
         # Speed is one over time, so the ratio of speeds has the bare time above.
-        "whole process": median_ratio(walls["bare loop"], walls["python -m kit.runtime"]),
+        "whole process": median_ratio(walls["bare loop"], walls["python -m kit.device"]),
         "loop alone": median_ratio(loops["bare loop"], loops["classify_files"]),
         "whole process against bare loop alone": median_ratio(
-            loops["bare loop"], walls["python -m kit.runtime"]
+            loops["bare loop"], walls["python -m kit.device"]
         ),
     }
     folder_rows = [
         ("whole process", "bare loop", walls["bare loop"], None),
-        ("whole process", "kit", walls["python -m kit.runtime"], throughput["whole process"]),
+        ("whole process", "kit", walls["python -m kit.device"], throughput["whole process"]),
         ("loop alone", "bare loop", loops["bare loop"], None),
         ("loop alone", "kit", loops["classify_files"], throughput["loop alone"]),
     ]

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from common import argument_parser, machine_facts, report, verdict
 
 if TYPE_CHECKING:
-    from kit.export import Exported
+    from kit.export.exporter import Exported
 
 PLAIN = "int8, plain"
 MOST_DROP_POINTS = {"int8": 0.7}
@@ -36,11 +36,11 @@ NETWORKS = (
 
 def measure(images: Path, network: str, work: Path) -> dict[str, Any]:
     """Figures of each quantisation of one network."""
-    from kit.convert import ConvertSettings, export_source, open_source
     from kit.data import SplitSettings
     from kit.errors import ConversionError
-    from kit.retrain import TrainSettings, train
-    from kit.spec import QUANTIZATION_MODES
+    from kit.model.spec import QUANTIZATION_MODES
+    from kit.workflows.convert import ConvertSettings, export_source, open_source
+    from kit.workflows.train import TrainSettings, train
 
     backbone, alpha, side = network.split("/")
     settings = TrainSettings(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def vectors_of(dataset: Dataset, size: Size, cache: Path) -> dict[str, dict[str, Any]]:
     """Bottlenecks by resize method and digest."""
     from converters.tflite import convert_model
-    from kit.spec import RESIZE_METHODS
+    from kit.model.spec import RESIZE_METHODS
     from kit.training.backbones import taking_pixels
     from kit.training.bottlenecks import extract_bottlenecks
     from kit.training.weights import find_weights, load_backbone

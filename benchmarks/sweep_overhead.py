@@ -21,14 +21,14 @@ from typing import Any, TypeVar
 from common import argument_parser, machine_facts, report, verdict
 
 from kit.data import Dataset, load_dataset, split_dataset
-from kit.learning import Source, learn
-from kit.representative import read_representative, representative_paths
-from kit.retrain import TrainSettings
-from kit.spec import ModelCard
+from kit.export.representative import read_representative, representative_paths
+from kit.model.spec import ModelCard
 from kit.sweep import Combination, Progress, SweepSettings, TimingSettings, sweep
-from kit.sweep.bottlenecks import decode
 from kit.sweep.progress import TIMING, Quiet
+from kit.sweep.shared_bottlenecks import decode
+from kit.training.learning import Source, learn
 from kit.training.weights import find_weights, load_backbone
+from kit.workflows.train import TrainSettings
 
 MOST = 1.3
 Result = TypeVar("Result")
@@ -100,7 +100,7 @@ def unavoidable(
     from converters.network import of_keras
     from converters.tflite import convert_network
     from kit.evaluation.evaluate import score_files
-    from kit.export import describe
+    from kit.export.exporter import describe
     from kit.runtime import Classifier
 
     seconds: defaultdict[str, float] = defaultdict(float)

@@ -2,6 +2,6 @@
 
 from converters.packaging import add_metadata
 from converters.tflite import convert_model
-from kit.model_file import append_files
+from kit.model.model_file import append_files
 
 __all__ = ["add_metadata", "append_files", "convert_model"]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.flatbuffer import (
+from converters.model_object import (
     constant_values,
     from_bytes,
     stored_values,
@@ -26,7 +26,7 @@ from converters.flatbuffer import (
     weighted_operators,
 )
 from kit.errors import ConversionError
-from kit.noise import quiet_native
+from kit.quiet import quiet_native
 
 Array = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
+from converters.model_object import from_bytes, to_bytes, weighted_operators
 from kit.errors import ConversionError
 
 _UINT8, _FLOAT32 = 3, 0  # TensorType in schema.fbs

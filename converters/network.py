@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.errors import ConversionError
-from kit.noise import quiet_native
+from kit.quiet import quiet_native
 
 if TYPE_CHECKING:
     import keras

@@ -171,7 +171,7 @@ def minimum_runtime(operators: Iterable[tuple[int, str, int]], quantization: str
     """The first TensorFlow Lite version that runs a file, such as `2.3.0`.
 
     Args:
-        operators: code, custom name and version of each (kit.model_file.ModelFile.operators).
+        operators: code, custom name and version of each (kit.model.model_file.ModelFile.operators).
         quantization: of the file; empty where it is not known.
 
     Raises:

@@ -6,10 +6,10 @@ that schema's. MediaPipe Tasks, ML Kit and the Task Library read the same.
 
 from __future__ import annotations
 
-from converters.flatbuffer import from_bytes, to_bytes, weighted_operators
+from converters.model_object import from_bytes, to_bytes, weighted_operators
 from kit.errors import ConversionError
-from kit.model_file import LABELS_NAME
-from kit.spec import ACTIVATION_MAP, SCORES, UNFAMILIARITY, ModelCard
+from kit.model.model_file import LABELS_NAME
+from kit.model.spec import ACTIVATION_MAP, SCORES, UNFAMILIARITY, ModelCard
 
 _FLOAT32, _FLOAT16, _UINT8, _INT16, _INT8 = 0, 1, 3, 7, 9  # TensorType in schema.fbs
 _QUANTIZATIONS = {  # by the type of a layer's input and of its weights

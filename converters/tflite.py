@@ -12,9 +12,9 @@ from converters.bias_correction import IMAGES, corrected_biases
 from converters.float_head import head_outputs, with_float_head
 from converters.network import Network, of_keras
 from kit.errors import ConversionError
-from kit.noise import quiet_native
-from kit.preprocess import Pixels, to_input
-from kit.spec import QUANTIZATION_MODES, PreprocessSpec
+from kit.model.preprocess import Pixels, to_input
+from kit.model.spec import QUANTIZATION_MODES, PreprocessSpec
+from kit.quiet import quiet_native
 
 if TYPE_CHECKING:
     import keras

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-DATA = Path(__file__).parent / "data"
+from places import FILES
 
 # A shell that runs tests in the background ignores Ctrl-C, and so would the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,8 +18,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def data():
-    """Files that are committed beside the tests; data/make_models.py made the models."""
-    return DATA
+    """Files that are committed beside the tests; files/make_models.py made the models."""
+    return FILES
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +39,7 @@ def repackage(tmp_path):
     """
 
     def made(name, changes, output="model.tflite"):
-        source, path = DATA / name, tmp_path / output
+        source, path = FILES / name, tmp_path / output
         with zipfile.ZipFile(source) as archive:
             files = {info.filename: archive.read(info) for info in archive.infolist()}
             start = min(info.header_offset for info in archive.infolist())
@@ -71,4 +70,4 @@ def photos(tmp_path):
 @pytest.fixture
 def model(tmp_path):
     """A packaged model of its own for a test: the int8 one."""
-    return Path(shutil.copy(DATA / "red_green_blue_int8.tflite", tmp_path / "int8.tflite"))
+    return Path(shutil.copy(FILES / "red_green_blue_int8.tflite", tmp_path / "int8.tflite"))

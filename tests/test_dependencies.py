@@ -5,38 +5,38 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-GROUND = ("kit.errors", "kit.spec", "kit.noise")
-FILE_HELPERS = ("kit.files", "kit.reporting")
-DEVICE = (
-    *GROUND,
-    *("kit.flatbuffer", "kit.preprocess", "kit.model_file", "kit.cost", "kit.runtime"),
-)
-
-# A module may import what is listed for it, and modules of its own package. The longest name that
-# fits counts. What is not listed (kit.cli, kit.retrain, kit.export, ...) stands on top: it may
-# import all, and because it is in no list, none of those below may import it.
-ALLOWED = {
+# A package may import its own modules and the packages listed for it, and no other: the layers of
+# docs/architecture.md, lowest first.
+_SUPPORT = ("kit.errors", "kit.files", "kit.quiet", "kit.reporting")
+_DEVICE_SIDE = ("kit", *_SUPPORT, "kit.model", "kit.runtime")
+_LEARNING = (*_DEVICE_SIDE, "converters", "kit.data", "kit.evaluation")
+_WHOLE = (*_LEARNING, "kit.training", "kit.export", "kit.report", "kit.workflows")
+LAYERS: dict[str, tuple[str, ...]] = {
     "kit": (),
     "kit.errors": (),
-    "kit.noise": (),
-    "kit.spec": ("kit.errors",),
-    "kit.flatbuffer": ("kit.errors",),
     "kit.files": ("kit.errors",),
-    "kit.reporting": ("kit.errors",),
-    "kit.preprocess": GROUND,
-    "kit.model_file": (*GROUND, "kit.flatbuffer"),
-    "kit.cost": (*GROUND, "kit.flatbuffer", "kit.model_file"),
-    "kit.runtime": ("kit", *DEVICE, "kit.files"),
-    "kit.data": (*DEVICE, *FILE_HELPERS),
-    "kit.evaluation": (*DEVICE, *FILE_HELPERS, "kit.data"),
-    "kit.training": (*DEVICE, *FILE_HELPERS, "kit.data"),
-    "converters": (*DEVICE, *FILE_HELPERS, "kit.data"),
+    "kit.quiet": (),
+    "kit.reporting": (),
+    "kit.model": ("kit.errors",),
+    "kit.runtime": ("kit.errors", "kit.quiet", "kit.model"),
+    "kit.device": _DEVICE_SIDE,
+    "converters": _DEVICE_SIDE,
+    "kit.data": _DEVICE_SIDE,
+    "kit.evaluation": (*_DEVICE_SIDE, "kit.data"),
+    "kit.training": _LEARNING,
+    "kit.export": _LEARNING,
+    "kit.report": (*_LEARNING, "kit.export"),
+    "kit.workflows": (*_LEARNING, "kit.training", "kit.export", "kit.report"),
+    "kit.deploy": (*_DEVICE_SIDE, "converters"),
+    "kit.sweep": (*_WHOLE, "kit.device"),
+    "kit.cli": (*_WHOLE, "kit.device", "kit.deploy", "kit.sweep"),
 }
+DEVICE = (*_SUPPORT, "kit.model", "kit.runtime", "kit.device")
 HEAVY = {
     *("tensorflow", "keras", "typer", "rich", "sklearn", "scipy", "matplotlib", "click"),
     *("jinja2", "markupsafe"),
@@ -83,41 +83,48 @@ def inside(name, package):
     return name == package or name.startswith(package + ".")
 
 
-def rule_of(name):
-    fitting = [package for package in ALLOWED if inside(name, package) and package != "kit"]
-    return max(fitting, key=len) if fitting else "kit" if name == "kit" else None
+def package_of(name):
+    """The entry of LAYERS that a module belongs to; every module needs one."""
+    parts = name.split(".")
+    return "converters" if parts[0] == "converters" else ".".join(parts[:2])
 
 
-def may_import(name, wanted):
-    package = rule_of(name)
-    if package is None:
-        return True
-    own = package != "kit" and inside(wanted, package)
-    return own or any(
-        wanted == allowed if allowed == "kit" else inside(wanted, allowed)
-        for allowed in ALLOWED[package]
+def kit_imports(name, deep=True):
+    found = imports(name, deep)
+    return sorted(
+        wanted for wanted in found if inside(wanted, "kit") or inside(wanted, "converters")
     )
 
 
+def test_every_package_has_its_layer():
+    assert {package_of(name) for name in SOURCES} == set(LAYERS)
+
+
+def test_no_layer_stands_on_a_higher_one():
+    order = list(LAYERS)
+    for package, allowed in LAYERS.items():
+        assert all(order.index(lower) < order.index(package) for lower in allowed)
+
+
 @pytest.mark.parametrize("name", SOURCES)
-def test_nothing_points_back(name):
-    wrong = [
-        wanted
-        for wanted in sorted(imports(name, deep=True))
-        if (inside(wanted, "kit") or inside(wanted, "converters")) and not may_import(name, wanted)
-    ]
-    assert wrong == []
+def test_nothing_points_upwards(name):
+    package = package_of(name)
+    allowed = {package, *LAYERS[package]}
+    assert [wanted for wanted in kit_imports(name) if package_of(wanted) not in allowed] == []
 
 
-def test_the_rules_are_about_modules_that_exist():
-    assert set(ALLOWED) <= set(SOURCES)
-    for name in (
-        *("kit.cli", "kit.retrain", "kit.export", "kit.demo", "kit.report", "kit.sweep"),
-        "kit.deploy",
-    ):
-        assert rule_of(name) is None
-        assert not any(may_import(lower, name) for lower in ALLOWED)
-    assert "kit.runtime.interpreter" in imports("kit.runtime.classifier", deep=True)
+def test_no_module_imports_itself_through_others():
+    # A package's __init__ only names what its modules export, and those do not import it.
+    graph = {name: set(kit_imports(name)) - {name} for name in SOURCES}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_rules_see_imports_within_functions():
+    assert "kit.runtime.machine" in kit_imports("kit.runtime.classifier")
+    assert "kit.runtime.machine" not in kit_imports("kit.runtime.classifier", deep=False)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -136,7 +143,9 @@ def test_a_device_needs_numpy_pillow_and_an_interpreter(name):
     assert "PIL" not in {found.split(".")[0] for found in imports(name, deep=False)}
 
 
-@pytest.mark.parametrize("name", ["kit.spec", "kit.errors", "kit.flatbuffer", "kit.model_file"])
+@pytest.mark.parametrize(
+    "name", ["kit.errors", "kit.model.spec", "kit.model.flatbuffer", "kit.model.model_file"]
+)
 def test_standard_library_only(name):
     wanted = {found.split(".")[0] for found in imports(name, deep=True)}
     assert wanted <= set(sys.stdlib_module_names) | {"kit"}
@@ -160,7 +169,7 @@ UNWANTED = HEAVY | {"pydicom", "converters", "kit.cli", "kit.data", "kit.trainin
 
 
 def test_labelling_an_image_loads_nothing_heavy(data, photos):
-    code = "import sys; from kit.runtime.label import main; assert main(sys.argv[1:]) == 0"
+    code = "import sys; from kit.device.command import main; assert main(sys.argv[1:]) == 0"
     model = data / "red_green_blue_int8.tflite"
     loaded, out = modules_after(code, model, photos / "red.png", "--self-test")
     assert ": red 0.9" in out

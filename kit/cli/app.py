@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from kit.cli.terminal import TerminalReporter, import_tensorflow, reports_errors
-from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
+from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
 
 if TYPE_CHECKING:
     from kit.evaluation.thresholds import Targets
@@ -36,7 +36,7 @@ app.add_typer(deploy_app, name="deploy")
 
 
 class Mode(StrEnum):
-    """As kit.spec.QUANTIZATION_MODES, and kit.export.AUTO."""
+    """As kit.model.spec.QUANTIZATION_MODES, and kit.export.exporter.AUTO."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -54,7 +54,7 @@ class Fit(StrEnum):
 
 
 class Recipe(StrEnum):
-    """As kit.learning.RECIPES."""
+    """As kit.training.learning.RECIPES."""
 
     QUICK = "quick"
     BEST = "best"
@@ -82,7 +82,7 @@ class Interpreter(StrEnum):
 
 
 class Target(StrEnum):
-    """As converters.targets.TARGETS."""
+    """As converters.targets.table.TARGETS."""
 
     TFLITE = "tflite"
     C = "c"
@@ -290,10 +290,10 @@ def train(
 ) -> None:
     """Retrain on labelled photographs, convert, score the converted files."""
     from kit.data import DataSettings, SplitSettings
-    from kit.export import Gates
-    from kit.learning import RECIPES
-    from kit.retrain import TrainSettings
-    from kit.retrain import train as run_training
+    from kit.export.exporter import Gates
+    from kit.training.learning import RECIPES
+    from kit.workflows.train import TrainSettings
+    from kit.workflows.train import train as run_training
 
     if epochs is not None and samples_per_image is not None:
         raise ValueError("expected --epochs or --samples-per-image, got both")
@@ -435,10 +435,10 @@ def convert(
     force: ForceOption = False,
 ) -> None:
     """Convert a run, or a model that others made, and score the file."""
-    import kit.convert as conversion
-    from converters.frozen_graph import Options
+    import kit.workflows.convert as conversion
+    from converters.sources.frozen_graph import Options
     from kit.cli.text import comparison_text
-    from kit.export import Gates, summary, verification
+    from kit.export.exporter import Gates, summary, verification
 
     if compare == (output is not None):
         raise ValueError("expected --output FILE, or --compare, which writes no file")
@@ -470,7 +470,7 @@ def convert(
     import_tensorflow()
     reporter = TerminalReporter()
     if output is None:
-        from kit.compare import compare as compare_all
+        from kit.workflows.compare import compare as compare_all
 
         rows = compare_all(source, settings, reporter)
         if format is Format.JSON:
@@ -511,7 +511,7 @@ def package(
     force: ForceOption = False,
 ) -> None:
     """Give a .tflite file that others made labels, metadata and a card; its weights stay."""
-    from kit.package import PackageSettings, package_model
+    from kit.workflows.package import PackageSettings, package_model
 
     settings = PackageSettings(
         labels=labels,
@@ -576,9 +576,9 @@ def evaluate(
     from kit.evaluation import evaluate_model
     from kit.evaluation.evaluate import check_positive
     from kit.files import check_absent, write_beside
+    from kit.model.model_file import read_labels
     from kit.reporting import tell_left_out
     from kit.runtime import Classifier
-    from kit.runtime.label import read_labels
 
     reporter = TerminalReporter()
     for output in (misclassified, report):
@@ -673,10 +673,10 @@ def cross_validate(
 ) -> None:
     """Train and score a head for each fold, from cached bottlenecks: all images are tested on."""
     from kit.cli.text import cross_validation_text
-    from kit.cross_validate import cross_validate as run
     from kit.data import DataSettings, SplitSettings
-    from kit.retrain import TrainSettings
     from kit.training.fitting import FitSettings
+    from kit.workflows.cross_validate import cross_validate as run
+    from kit.workflows.train import TrainSettings
 
     settings = TrainSettings(
         backbone=backbone,
@@ -782,10 +782,10 @@ def sweep(
     """Size and latency against accuracy over a grid: train, convert, score, time, compare all."""
     from kit.cli.sweep_table import TableReporter, sweep_text
     from kit.data import DataSettings, SplitSettings
-    from kit.learning import RECIPES
-    from kit.retrain import TrainSettings
     from kit.sweep import Executor, Limits, Processes, SweepSettings, TimingSettings
     from kit.sweep import sweep as run
+    from kit.training.learning import RECIPES
+    from kit.workflows.train import TrainSettings
 
     preset = RECIPES[recipe.value]
     tuning = preset.fine_tune
@@ -868,8 +868,8 @@ def check(
     force: ForceOption = False,
 ) -> None:
     """Look for what is wrong with a data set, before training on it."""
-    from kit.check import check_images, draw_contact_sheet, report_text
     from kit.data import DataSettings, SplitSettings, load_dataset
+    from kit.data.check import check_images, draw_contact_sheet, report_text
     from kit.files import check_absent
 
     data = DataSettings(
@@ -922,8 +922,9 @@ def label(
     force: ForceOption = False,
 ) -> None:
     """Label images; the same code as kit-label on a device."""
+    from kit.device.label import label_images
+    from kit.model.model_file import read_labels
     from kit.runtime import Classifier
-    from kit.runtime.label import label_images, read_labels
 
     with Classifier.open(
         model,
@@ -948,7 +949,7 @@ def label(
 def info(model: ModelArgument, format: FormatOption = Format.TEXT) -> None:
     """Show what a .tflite file is: input, outputs, operators and their versions, card."""
     from kit.cli.text import info_text
-    from kit.describe import describe_model
+    from kit.workflows.describe import describe_model
 
     facts = describe_model(model)
     if format is Format.JSON:
@@ -982,9 +983,9 @@ def benchmark(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Measure import, load, first and later images, threads, memory; as kit-label --benchmark."""
-    from kit.runtime.benchmark import benchmark as run
-    from kit.runtime.benchmark import benchmark_text
-    from kit.runtime.label import read_labels
+    from kit.device.benchmark import benchmark as run
+    from kit.device.benchmark import benchmark_text
+    from kit.model.model_file import read_labels
 
     result = run(
         model,
@@ -1013,7 +1014,7 @@ def demo(
     force: ForceOption = False,
 ) -> None:
     """Go the whole path on drawn images: retrain, convert, evaluate, label."""
-    from kit.demo import run_demo
+    from kit.workflows.demo import run_demo
 
     import_tensorflow()
     print(run_demo(output, force=force, reporter=TerminalReporter()))

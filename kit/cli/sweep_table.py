@@ -61,7 +61,7 @@ def _live() -> Live:
     from rich.console import Console
     from rich.live import Live
 
-    # A descriptor of its own: kit.noise turns standard error off at times, and a table that lost a
+    # A descriptor of its own: kit.quiet turns standard error off at times, and a table that lost a
     # frame would be drawn in the wrong place.
     file = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
     live = Live(console=Console(file=file), refresh_per_second=4)

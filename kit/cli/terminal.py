@@ -105,7 +105,7 @@ def _in_one_line(error: BaseException) -> str:
 
 def import_tensorflow() -> None:
     """Imports it without the lines that it logs while it starts."""
-    from kit.noise import quiet_native
+    from kit.quiet import quiet_native
 
     with quiet_native:
         import tensorflow  # noqa: F401

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from kit.evaluation.metrics import Accuracy, Evaluation
 
 if TYPE_CHECKING:
-    from kit.compare import Comparison
-    from kit.cross_validate import CrossValidation
     from kit.evaluation.thresholds import Operation, ThresholdFigures
     from kit.evaluation.unknown import UnknownFigures
+    from kit.workflows.compare import Comparison
+    from kit.workflows.cross_validate import CrossValidation
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.errors import DataError, SpecError
+from kit.model.spec import check_labels
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, patient_group
-from kit.spec import check_labels
 
 FEW_IMAGES = 20
 """Below this many a class is warned of, as the retraining tutorials of 2017 did."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kit.errors import ModelFileError
 from kit.files import write_beside
-from kit.model_file import read_model_file
+from kit.model.model_file import read_model_file
 from kit.runtime.classifier import Classifier
 from kit.runtime.self_test import self_test
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from converters.operators import check_runtime
 from kit.errors import DeploymentError, KitError, MissingDependencyError
 from kit.files import check_absent, folder_beside
-from kit.model_file import read_model_file
+from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 
 PROJECT = "mobilenet-kit"

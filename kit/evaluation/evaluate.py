@@ -16,9 +16,9 @@ from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
 from kit.evaluation.thresholds import Operation, ThresholdFigures, threshold_table
 from kit.evaluation.unknown import UnknownFigures, strangeness, unlabelled_images
+from kit.model.spec import ModelCard
 from kit.reporting import Reporter, Silent
 from kit.runtime import Answer, Classifier, Failure
-from kit.spec import ModelCard
 
 
 @dataclass(frozen=True)

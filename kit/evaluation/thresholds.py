@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.ranking import Positive, Values, check_lengths
-from kit.spec import OperatingPoint
+from kit.model.spec import OperatingPoint
 
 STEPS = tuple(step / 10 for step in range(1, 10))
 """Thresholds of a table where none are given."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.ranking import Auc
+from kit.model.spec import UNFAMILIARITY
 from kit.runtime import Answer
-from kit.runtime.label import image_paths
-from kit.spec import UNFAMILIARITY
+from kit.runtime.images import image_paths
 
 Values = npt.NDArray[np.float64]
 

@@ -15,7 +15,9 @@ from kit.evaluation.evaluate import ModelEvaluation
 from kit.evaluation.metrics import Accuracy, Evaluation
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.thresholds import Operation
-from kit.export import Exported, Trial
+from kit.export.exporter import Exported, Trial
+from kit.export.screening_form import HeatMaps
+from kit.model.spec import ModelCard, PreprocessSpec
 from kit.report.content import (
     ClassCount,
     Confusion,
@@ -30,8 +32,6 @@ from kit.report.limits import limits
 from kit.report.pictures import holds_dicom, worst_mistakes
 from kit.runtime import Classifier
 from kit.runtime.machine import machine_kind
-from kit.screening import HeatMaps
-from kit.spec import ModelCard, PreprocessSpec
 
 _PAIRS = 12
 _WITHHELD = "(an image)"

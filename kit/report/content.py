@@ -15,7 +15,7 @@ from kit.evaluation.metrics import Accuracy, Agreement
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.thresholds import ThresholdFigures
 from kit.evaluation.unknown import UnknownFigures
-from kit.preprocess import Pixels
+from kit.model.preprocess import Pixels
 from kit.report.latency import Latency
 
 HeatMap = Callable[[Path], tuple[Pixels, npt.NDArray[np.float32]]]

@@ -8,11 +8,11 @@ from time import perf_counter
 
 import numpy as np
 
-from kit.preprocess import to_input
+from kit.model.preprocess import to_input
+from kit.model.spec import PreprocessSpec
 from kit.runtime.interpreter import Runner
 from kit.runtime.parallel import default_threads
 from kit.runtime.self_test import draw_pattern
-from kit.spec import PreprocessSpec
 
 _WARM_UPS, _RUNS = 5, 30
 

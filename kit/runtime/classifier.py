@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.errors import ImageError, KitError, ModelFileError
-from kit.model_file import ModelFile, read_model_file
-from kit.preprocess import Pixels, to_input
+from kit.model.model_file import ModelFile, read_model_file
+from kit.model.preprocess import Pixels, to_input
+from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
 from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner, RunnerPool, interpreter_name
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
 
 
 @dataclass(frozen=True)

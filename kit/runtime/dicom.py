@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.errors import ImageError, MissingDependencyError, one_line
-from kit.preprocess import Pixels
+from kit.model.preprocess import Pixels
 
 HEAD_BYTES = 132
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from kit.preprocess import Pixels
-from kit.spec import PreprocessSpec
+from kit.model.preprocess import Pixels
+from kit.model.spec import PreprocessSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from kit.errors import ImageError, MissingDependencyError, one_line
-from kit.preprocess import Pixels
+from kit.model.preprocess import Pixels
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, read_dicom
 
 if TYPE_CHECKING:
@@ -28,6 +30,21 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 _ORIENTATION_TAG = 0x0112
+
+
+def image_paths(images: Iterable[str], stdin: TextIO) -> Iterator[str]:
+    """Files as they are, folders as the files in them, `-` as a path a line of standard input."""
+    for image in images:
+        if image == "-":
+            yield from (line.rstrip("\n") for line in stdin if line.strip())
+        elif os.path.isdir(image):
+            for folder, folders, names in os.walk(image):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                yield from (
+                    os.path.join(folder, name) for name in sorted(names) if not name.startswith(".")
+                )
+        else:
+            yield image
 
 
 def read_image(source: Any, input_resolution: int | None = None) -> Pixels:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.errors import InferenceError, MissingDependencyError, ModelFileError
-from kit.noise import quiet_native
-from kit.preprocess import dequantize
-from kit.spec import ACTIVATION_MAP, UNFAMILIARITY, QuantizationParameters
+from kit.model.preprocess import dequantize
+from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, QuantizationParameters
+from kit.quiet import quiet_native
 
 INPUT_DTYPES = ("float32", "uint8", "int8")
 OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")
@@ -102,7 +102,7 @@ class Runner:
         output: of float32, uint8, int8 or int16.
         input_resolution: side of the square input, in pixels.
         output_width: how many numbers `run` returns.
-        further_outputs: names of those besides the row, in kit.spec; none of a plain file.
+        further_outputs: names of those besides the row, in kit.model.spec; none of a plain file.
     """
 
     def __init__(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.errors import ModelFileError
-from kit.preprocess import Pixels, fit_pixels, to_input
+from kit.model.preprocess import Pixels, fit_pixels, to_input
+from kit.model.spec import GoldenCheck, PreprocessSpec
 from kit.runtime.classifier import Classifier
 from kit.runtime.interpreter import Runner
-from kit.spec import GoldenCheck, PreprocessSpec
 
 PATTERNS = 3
 _HEIGHT, _WIDTH = 181, 240  # neither square nor a usual resolution, so that resizing is tested too

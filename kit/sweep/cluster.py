@@ -27,9 +27,9 @@ from kit.data import Dataset
 from kit.errors import MissingDependencyError, TrainingError, one_line
 from kit.files import folder_beside, write_beside
 from kit.reporting import Reporter
-from kit.run_folder import RUN_NAME
 from kit.sweep.processes import Relay, Watcher, error_of
-from kit.sweep.training import TrainingTask
+from kit.sweep.work import TrainingTask
+from kit.workflows.run_folder import RUN_NAME
 
 _RETRIES = 3  # of a task whose machine or process is lost
 _POLL = 0.5  # seconds

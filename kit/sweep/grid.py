@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kit.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 from kit.training.backbones import BACKBONES, BackboneChoice, choose
+from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kit.errors import SpecError
 from kit.evaluation.metrics import Accuracy
-from kit.spec import load_json
+from kit.model.spec import load_json
 from kit.sweep.grid import Combination
 from kit.sweep.judge import (
     SIGNIFICANCE,
@@ -75,7 +75,7 @@ def test_paths(record: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Timed:
-    """What kit.runtime.benchmark found.
+    """What kit.device.benchmark found.
 
     Attributes:
         parameters: of convolutions and dense layers.
@@ -101,7 +101,7 @@ class Timed:
 
     @classmethod
     def of_benchmark(cls, record: Mapping[str, Any]) -> Timed:
-        """From kit.runtime.benchmark.Benchmark's JSON: the best number of threads."""
+        """From kit.device.benchmark.Benchmark's JSON: the best number of threads."""
         best = record["best"][0]
         row = next(
             one

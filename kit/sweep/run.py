@@ -16,16 +16,14 @@ from typing import Any
 
 from kit.data import Dataset, load_dataset, split_dataset
 from kit.data.split import check_split, group_warnings, groups_of
+from kit.device.benchmark import benchmark
 from kit.errors import KitError, SpecError, TrainingError, WeightsError
-from kit.export import now
+from kit.export.exporter import now
 from kit.files import write_beside
-from kit.noise import quiet_native
+from kit.model.spec import SCHEMA_VERSION
+from kit.quiet import quiet_native
 from kit.reporting import Reporter
-from kit.run_folder import REPORT_NAME, RUN_NAME, read_run
-from kit.runtime.benchmark import benchmark
 from kit.runtime.machine import machine_kind
-from kit.spec import SCHEMA_VERSION
-from kit.sweep.bottlenecks import DECODED_PREFIX, SharedTask
 from kit.sweep.grid import Combination, combinations
 from kit.sweep.plots import write_plots
 from kit.sweep.processes import Executor, Processes
@@ -52,8 +50,10 @@ from kit.sweep.results import (
     test_paths,
 )
 from kit.sweep.settings import SETTINGS_NAME, SweepSettings, check_same
-from kit.sweep.training import TrainingTask, train_combination
+from kit.sweep.shared_bottlenecks import DECODED_PREFIX, SharedTask
+from kit.sweep.work import TrainingTask, train_combination
 from kit.training.weights import Weights, find_weights
+from kit.workflows.run_folder import REPORT_NAME, RUN_NAME, read_run
 
 CSV_NAME, JSON_NAME = "results.csv", "results.json"
 _TIMINGS = "timings"
@@ -94,10 +94,10 @@ def sweep(
 ) -> SweepResult:
     """Trains every combination of a grid on one split, scores and times its files, compares them.
 
-    Each combination is a run of kit.retrain.train in `output`, in a process of its own; what
+    Each combination is a run of kit.workflows.train in `output`, in a process of its own; what
     fails is a row with an error. Called again with the same images and settings, it goes on where
     it was broken off: a run folder that is there is finished, and so is a timing. Then each file is
-    timed by kit.runtime.benchmark, one at a time, when no training is under way.
+    timed by kit.device.benchmark, one at a time, when no training is under way.
 
     Args:
         images: a folder with a folder of images for each class.

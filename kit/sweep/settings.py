@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import Any
 
 from kit.data import Dataset, split_dataset
-from kit.defaults import DEFAULT_BACKBONE
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
-from kit.export import AUTO
+from kit.export.exporter import AUTO
 from kit.files import write_beside
-from kit.retrain import TrainSettings
+from kit.model.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import INTERPRETERS, interpreter_name
-from kit.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.sweep.judge import Limits
+from kit.training.defaults import DEFAULT_BACKBONE
+from kit.workflows.train import TrainSettings
 
 SETTINGS_NAME = "sweep.json"
 _MOST_RUNS = 10**6
@@ -35,7 +35,7 @@ _DIGESTS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class TimingSettings:
-    """How each file is timed; see kit.runtime.benchmark.benchmark.
+    """How each file is timed; see kit.device.benchmark.benchmark.
 
     Attributes:
         image: the file to label; None: the first photograph of the test part.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.preprocess import Pixels, fit_pixels
+from kit.model.preprocess import Pixels, fit_pixels
+from kit.model.spec import PreprocessSpec
 from kit.runtime.images import read_image
-from kit.spec import PreprocessSpec
 
 if TYPE_CHECKING:
     from PIL import Image

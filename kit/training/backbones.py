@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kit.spec import PreprocessSpec
+from kit.model.spec import PreprocessSpec
 
 if TYPE_CHECKING:
     import keras

@@ -24,11 +24,11 @@ import numpy.typing as npt
 from kit.data import Dataset
 from kit.errors import ImageError, TrainingError
 from kit.files import write_beside
-from kit.preprocess import Pixels
+from kit.model.preprocess import Pixels
+from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.spec import PreprocessSpec
 from kit.training.augment import DRAWING_VERSION, Augmentation, drawing_for, read_augmented
 from kit.training.backbones import BackboneChoice
 from kit.training.weights import Weights

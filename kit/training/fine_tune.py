@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from kit.data import LabelledImage
 from kit.errors import DataError, ImageError
-from kit.preprocess import Pixels, to_input
+from kit.model.preprocess import Pixels, to_input
+from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.spec import PreprocessSpec
 from kit.training.augment import Augmentation, drawing_for, read_augmented
 from kit.training.backbones import FIXED_SCALING, FineTuning
 from kit.training.checkpoint import Checkpoint

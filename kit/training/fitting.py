@@ -35,7 +35,7 @@ class FitSettings:
 
     Attributes:
         epochs: passes over the training images, at most; None, for fine-tuning: the backbone's
-            own, which kit.learning.learn puts in its place.
+            own, which kit.training.learning.learn puts in its place.
         learning_rate: of the optimizer, at the start; None likewise.
         batch_size: images a step.
         l2: weight decay of the scores layer's kernel, on the sum of squares. A converged

@@ -83,7 +83,7 @@ class CameraTest {
         GuardedCameras.isBusy = false
         Screen.hasCamera(true)
         Screen.allowCamera()
-        Screen.install(File("../../tests/data/red_green_blue_int8.tflite").readBytes())
+        Screen.install(File("../../tests/files/red_green_blue_int8.tflite").readBytes())
         MainActivity.interpreterOf = { FixedAnswer(it, listOf(floatArrayOf(0.5f, 0.125f, 0.375f))) }
         val facts = ShadowCameraCharacteristics.newCameraCharacteristics()
         shadowOf(facts).apply {

@@ -12,7 +12,7 @@ import org.robolectric.annotation.GraphicsMode
 /**
  * Draws the screen for people to look at: `mvn test -Dtest=PicturesTest -Dkit.pictures=FOLDER
  * -Dkit.model=FILE -Dkit.photo=FILE -Dkit.other=FILE -Dkit.python=python -Dkit.server=
- * tests/other_runtimes/serve_interpreter.py`; `other` is something that the model does not know.
+ * tests/support/other_runtimes/serve_interpreter.py`; `other` is something that the model does not know.
  */
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34])

@@ -32,7 +32,7 @@ class ScreenTest {
     @get:Rule
     val folder = TemporaryFolder()
 
-    private val model = File("../../tests/data/red_green_blue_int8.tflite").readBytes()
+    private val model = File("../../tests/files/red_green_blue_int8.tflite").readBytes()
 
     @Before
     fun aPhoneWithACamera() {
@@ -202,7 +202,7 @@ class ScreenTest {
 
     @Test
     fun aModelWithoutACardIsRefused() {
-        Screen.install(File("../../tests/data/plain_int8.tflite").readBytes())
+        Screen.install(File("../../tests/files/plain_int8.tflite").readBytes())
         val screen = Screen().open()
         assertEquals("This model cannot be used", screen.text(R.id.headline))
         assertTrue("has none" in screen.text(R.id.detail))

@@ -20,7 +20,7 @@ class SessionTest {
     private val closed = AtomicInteger()
 
     @Before
-    fun aModel() = Screen.install(File("../../tests/data/red_green_blue_int8.tflite").readBytes())
+    fun aModel() = Screen.install(File("../../tests/files/red_green_blue_int8.tflite").readBytes())
 
     private fun counted(content: ByteBuffer): Interpreter {
         opened.incrementAndGet()

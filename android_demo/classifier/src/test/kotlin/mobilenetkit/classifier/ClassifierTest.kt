@@ -27,7 +27,7 @@ class SumOfChannels(
 }
 
 class ClassifierTest {
-    private val content = File("../../tests/data/red_green_blue_int8.tflite").readBytes().let {
+    private val content = File("../../tests/files/red_green_blue_int8.tflite").readBytes().let {
         ByteBuffer.allocateDirect(it.size).apply { put(it).rewind() } as ByteBuffer
     }
 

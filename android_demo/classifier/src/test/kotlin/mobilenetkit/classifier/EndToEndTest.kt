@@ -10,7 +10,7 @@ import org.json.JSONObject
 import org.junit.Assume.assumeTrue
 import org.junit.Test
 
-/** The desktop's interpreter, in a child process: tests/other_runtimes/serve_interpreter.py. */
+/** The desktop's interpreter, in a child process: tests/support/other_runtimes/serve_interpreter.py. */
 class PipeInterpreter(python: String, script: String, model: String) : Interpreter {
     private val process = ProcessBuilder(python, script, model)
         .redirectError(ProcessBuilder.Redirect.INHERIT).start()

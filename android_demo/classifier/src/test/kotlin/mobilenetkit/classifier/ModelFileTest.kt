@@ -41,9 +41,9 @@ class ModelFileTest {
     @Test
     fun filesOfThePythonSide() {
         for (name in listOf("plain_int8", "plain_float32", "plain_uint8")) {
-            refused(File("../../tests/data/$name.tflite").readBytes())
+            refused(File("../../tests/files/$name.tflite").readBytes())
         }
-        val card = read(File("../../tests/data/red_green_blue_int8.tflite").readBytes()).card
+        val card = read(File("../../tests/files/red_green_blue_int8.tflite").readBytes()).card
         assertEquals(listOf("red", "green", "blue"), card.labels)
     }
 

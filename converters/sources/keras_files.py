@@ -1,0 +1,221 @@
+"""Keras files: `.keras`, and legacy `.h5` such as Teachable Machine exports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.network import of_keras
+from converters.sources.frozen_graph import Options, Source, source_of_graph
+from kit.errors import ConversionError
+from kit.quiet import quiet_native
+
+if TYPE_CHECKING:
+    import keras
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_CODE = (
+    *("Lambda", "__lambda__"),
+    *("TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"),  # of pickles or other files
+)
+_LOST = ("TFOpLambda", "SlicingOpLambda")  # arithmetic between layers of Keras 2
+_OTHER_KINDS = (
+    (b"PK", "a zip archive: unpack it first, or name it .keras if Keras 3 wrote it"),
+    (b"\x80", "a pickle, which could run any code when loaded"),
+    (b"", "another kind of file, or an empty one"),
+)
+
+
+def read_keras_file(path: str | os.PathLike[str], options: Options) -> Source:
+    """Reads a saved Keras model.
+
+    Code that a file carries (Lambda layers) or names (classes of other packages) is refused unless
+    `options.unsafe`.
+
+    Raises ConversionError where the file is damaged or of another kind, carries code, or as
+    converters.sources.frozen_graph says.
+    """
+    model = load_keras_model(path, options.unsafe)
+    if not model.built:
+        raise ConversionError(
+            f"{path}: expected a model that knows its input's shape, got one that was never built: "
+            "start it with an Input layer"
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ConversionError(
+            f"{path}: expected a model with one input and one output, "
+            f"got {len(model.inputs)} and {len(model.outputs)}"
+        )
+    shape = tuple(model.inputs[0].shape)
+    sides = {side for side in shape[1:3] if side is not None}
+    if len(shape) != 4 or shape[3] != 3 or len(sides) > 1:
+        raise ConversionError(f"{path}: expected an input [batch, side, side, 3], got {shape}")
+    side = sides.pop() if sides else options.input_resolution
+    if side is None:
+        raise ConversionError(
+            f"{path}: expected an input of a known size, the model leaves it open: "
+            "give --input-resolution"
+        )
+    try:
+        with quiet_native:
+            function = of_keras(model, side).function
+    except MemoryError:
+        raise
+    except Exception as error:  # layers raise whatever does not suit them
+        reason = " ".join(str(error).split())
+        raise ConversionError(
+            f"{path}: expected a model that takes an image of {side} pixels: {reason:.300}"
+        ) from error
+    output = options.output_tensor or function.outputs[0].op.name
+    graph = function.graph.as_graph_def()
+    return source_of_graph(graph, "Keras model", replace(options, output_tensor=output))
+
+
+def load_keras_model(path: str | os.PathLike[str], unsafe: bool = False) -> keras.Model:
+    """A Keras model from a file; raises ConversionError as `read_keras_file`."""
+    path = Path(path)
+    if path.suffix.lower() == ".keras":
+        _refuse_code(path, _configuration(path), unsafe)
+        return _load(path, path, unsafe)
+    configuration = _legacy_configuration(path)
+    _refuse_code(path, configuration, unsafe)
+    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
+        _write_legacy_configuration(copy, _as_keras_3_reads_it(configuration))
+        return _load(copy, path, unsafe)
+
+
+def _load(file: Path, path: Path, unsafe: bool) -> keras.Model:
+    from keras import models
+
+    try:
+        with quiet_native:
+            return models.load_model(file, compile=False, safe_mode=not unsafe)
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras raises whatever a damaged configuration leads to
+        reason = " ".join(str(error).split())
+        if "keras.src.engine" in reason:
+            raise ConversionError(
+                f"{path}: expected a .keras file of Keras 3, got one of Keras 2: save it there as "
+                ".h5, or export a SavedModel (model.export(folder))"
+            ) from error
+        raise ConversionError(
+            f"{path}: expected a model of Keras' own layers: {reason:.300}"
+        ) from error
+
+
+def _configuration(path: Path) -> Any:
+    """What a `.keras` file says of its layers."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile and json raise many kinds for a damaged file
+        raise ConversionError(
+            f"{path}: expected a Keras 3 file, a zip archive with config.json: {error}"
+        ) from error
+
+
+def _legacy_configuration(path: Path) -> Any:
+    """What an HDF5 file says of its layers."""
+    with path.open("rb") as file:
+        start = file.read(len(HDF5_MAGIC))
+    if start != HDF5_MAGIC:
+        kind = next(name for magic, name in _OTHER_KINDS if start.startswith(magic))
+        raise ConversionError(f"{path}: expected a Keras model in HDF5, got {kind}")
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            text = file.attrs.get("model_config")
+    except MemoryError:
+        raise
+    except Exception as error:  # h5py raises many kinds for a damaged file
+        raise ConversionError(f"{path}: expected a sound HDF5 file: {error}") from error
+    if text is None:
+        raise ConversionError(
+            f"{path}: expected a whole model, got weights alone: save it with model.save"
+        )
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConversionError(
+            f"{path}: expected JSON in its model_config: {error}: save the model again"
+        ) from error
+
+
+def _refuse_code(path: Path, configuration: Any, unsafe: bool) -> None:
+    """Raises ConversionError for layers that run Python from the file, or classes not Keras' own.
+
+    Keras refuses them too, but not for every kind of file in every version.
+    """
+    for item in _objects(configuration):
+        name, module = item["class_name"], str(item.get("module") or "keras")
+        layer = (item.get("config") or {}) if isinstance(item.get("config"), dict) else {}
+        if name in _LOST:
+            raise ConversionError(
+                f"{path}: expected layers that Keras 3 has, got a {name} of Keras 2, "
+                f"{layer.get('name', '')!r}: export a SavedModel there (model.export(folder))"
+            )
+        if name in _CODE and not unsafe:
+            raise ConversionError(
+                f"{path}: expected a model without code of its own, got a {name} layer "
+                f"{layer.get('name', '')!r}: --unsafe runs it, if you trust who made the file"
+            )
+        if module.split(".")[0] != "keras" and not unsafe:
+            raise ConversionError(
+                f"{path}: expected Keras' own layers, got a custom object, {module}.{name}: "
+                "save the model without it, or export a SavedModel (model.export(folder))"
+            )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every serialised object inside a configuration."""
+    if isinstance(value, dict):
+        if isinstance(value.get("class_name"), str):
+            yield value
+        for part in value.values():
+            yield from _objects(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _objects(part)
+
+
+def _as_keras_3_reads_it(value: Any) -> Any:
+    """A Keras 2 configuration without what Keras 3 refuses.
+
+    That is `groups` of depthwise convolutions (Teachable Machine's files have it) and the modules
+    that Keras 2.13 to 2.15 named.
+    """
+    if isinstance(value, list):
+        return [_as_keras_3_reads_it(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    parts = {name: _as_keras_3_reads_it(part) for name, part in value.items()}
+    if "class_name" in parts:
+        for name in ("module", "registered_name", "build_config"):
+            parts.pop(name, None)
+        layer = parts.get("config")
+        if isinstance(layer, dict) and parts["class_name"] == "DepthwiseConv2D":
+            parts["config"] = {key: v for key, v in layer.items() if (key, v) != ("groups", 1)}
+    for name in ("input_layers", "output_layers"):
+        # A list of one would make the model return a list of one, which Sequential trips over.
+        if isinstance(parts.get(name), list) and len(parts[name]) == 1:
+            parts[name] = parts[name][0]
+    return parts
+
+
+def _write_legacy_configuration(path: Path, configuration: Any) -> None:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps(configuration)

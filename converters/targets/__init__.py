@@ -1,0 +1,1 @@
+"""What a packaged model can be written as: the file itself, C source, ONNX."""

@@ -1,0 +1,5 @@
+import sys
+
+from kit.device.command import main
+
+sys.exit(main())

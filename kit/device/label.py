@@ -1,0 +1,192 @@
+"""Labels of images on a terminal, as text, JSON or CSV."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from kit.runtime.classifier import Classification, Classifier, Failure
+from kit.runtime.images import image_paths
+
+FORMATS = ("text", "json", "csv")
+
+
+def write_results(
+    results: Iterable[Classification | Failure],
+    style: str,
+    out: TextIO,
+    err: TextIO,
+    screening: bool = False,
+) -> bool:
+    """Prints each result as it comes; returns whether every image could be labelled.
+
+    Args:
+        results: from Classifier.classify_files.
+        style: one of FORMATS.
+        out: results.
+        err: failures, where the format has no place for them.
+        screening: whether the model tells unknown images: CSV then has columns for it.
+    """
+    every = True
+    if style == "csv":
+        import csv
+
+        table = csv.writer(out, lineterminator="\n")
+        further = ("unknown", "unfamiliarity") if screening else ()
+        table.writerow(("image", "rank", "index", "label", "score", "error", *further))
+    for result in results:
+        failed = isinstance(result, Failure)
+        every = every and not failed
+        if style == "json":
+            import json
+
+            out.write(json.dumps(_as_json(result), ensure_ascii=False) + "\n")
+        elif style == "csv":
+            if isinstance(result, Failure):
+                table.writerow((result.image, "", "", "", "", result.error, *("" for _ in further)))
+            else:
+                told = _told(result).values()
+                table.writerows(
+                    (result.image, rank, c.index, c.label, f"{c.score:.6f}", "", *told)
+                    for rank, c in enumerate(result.categories, 1)
+                )
+        elif isinstance(result, Failure):
+            err.write(f"{result.image}: {result.error}\n")
+        else:
+            out.write(f"{result.image}: {_as_text(result)}\n")
+        out.flush()
+    return every
+
+
+def _as_text(result: Classification) -> str:
+    said = [f"{c.label} {c.score:.3f}" for c in result.categories] or [
+        "nothing above the threshold"
+    ]
+    if result.unknown:
+        return f"unknown (nearest: {said[0]})"
+    return (f"{result.answer}: " if result.answer else "") + ", ".join(said)
+
+
+def _told(result: Classification) -> dict[str, object]:
+    """What a screening model says besides."""
+    if result.unfamiliarity is None:
+        return {}
+    return {"unknown": result.unknown, "unfamiliarity": round(result.unfamiliarity, 6)}
+
+
+def _as_json(result: Classification | Failure) -> dict[str, object]:
+    if isinstance(result, Failure):
+        return {"image": result.image, "error": result.error}
+    answer = {"answer": result.answer} if result.answer else {}
+    categories = [
+        {"index": c.index, "label": c.label, "score": round(c.score, 6)} for c in result.categories
+    ]
+    return {"image": result.image, **answer, **_told(result), "categories": categories}
+
+
+def label_images(
+    classifier: Classifier,
+    images: Sequence[str],
+    style: str,
+    out: TextIO,
+    err: TextIO,
+    explain: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> bool:
+    """Labels files, folders or the paths on standard input; returns whether all went well.
+
+    Args:
+        classifier: the model.
+        images: files, folders, or `-`.
+        style: one of FORMATS.
+        out: results.
+        err: failures, where the format has no place for them.
+        explain: where overlays go: a PNG for one file; for several, or where it is a folder or
+            ends in a slash, a folder; None: nowhere.
+        force: replace overlays that are there.
+    """
+    if "-" in images:
+        allow_any_name(sys.stdin, "surrogateescape")
+    allow_any_name(out, "backslashreplace")
+    paths = image_paths(images, sys.stdin)
+    one = len(images) == 1 and os.path.isfile(images[0])
+    results: Iterable[Classification | Failure]
+    if explain is not None:
+        # A glob may give one image where the user means a folder.
+        folder = os.fspath(explain).endswith(("/", os.sep)) or os.path.isdir(explain)
+        results = _explained(classifier, paths, Path(explain), one and not folder, force)
+    elif one:
+        results = _one(classifier, images[0])
+    else:
+        results = classifier.classify_files(paths)
+    return write_results(results, style, out, err, is_screening(classifier))
+
+
+def is_screening(classifier: Classifier) -> bool:
+    """Whether the model tells unknown images."""
+    card = classifier.file.card
+    return card is not None and card.screening is not None
+
+
+def allow_any_name(stream: TextIO, errors: str) -> None:
+    """File names may be bytes that are no text; one of them must not end the batch."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)
+
+
+def _explained(
+    classifier: Classifier, paths: Iterable[str], output: Path, one: bool, force: bool
+) -> Iterator[Classification | Failure]:
+    """Writes an overlay of each image: as the file `output`, or into the folder `output`."""
+    from kit.errors import ImageError
+    from kit.files import check_absent, write_beside
+    from kit.runtime.explain import overlay
+
+    used: set[str] = set()
+    for path in paths:
+        # Two folders may have images of one name.
+        stem = name = Path(path).stem
+        while name in used:
+            name = f"{stem}_{len(used)}"
+        used.add(name)
+        target = check_absent(output if one else output / f"{name}.png", force)
+        try:
+            found = classifier.explain(path)
+        except ImageError as error:
+            yield Failure(path, str(error))
+            continue
+        with io.BytesIO() as picture:
+            overlay(found.pixels, found.activation_map).save(picture, "PNG")
+            write_beside(target, picture.getvalue(), force)
+        yield found.classification
+
+
+def _one(classifier: Classifier, image: str) -> Iterator[Classification | Failure]:
+    """One image gets all threads for itself, and no second interpreter."""
+    from kit.errors import ImageError
+
+    try:
+        yield classifier.classify(image)
+    except ImageError as error:
+        yield Failure(image, str(error))
+
+
+def run_self_test(classifier: Classifier, out: TextIO) -> bool:
+    """Prints how each golden check went; returns whether all passed."""
+    from kit.runtime.self_test import self_test
+
+    results = self_test(classifier)
+    for result in results:
+        pixels = "same pixels" if result.same_pixels else "OTHER PIXELS"
+        out.write(
+            f"pattern {result.pattern}: {pixels}, largest score difference "
+            f"{result.difference:.4f} (allowed {result.tolerance:g}): "
+            f"{'passed' if result.passed else 'FAILED'}\n"
+        )
+    passed = all(result.passed for result in results)
+    out.write(f"self-test {'passed' if passed else 'FAILED'}\n")
+    return passed

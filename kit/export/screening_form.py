@@ -1,0 +1,182 @@
+"""The screening form of a finished file, and heat maps of any file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.extra_outputs import (
+    feature_probe,
+    has_activation_map,
+    with_activation_map,
+)
+from converters.extra_outputs import screening_form as extended
+from converters.familiarity import LEAST_IMAGES, Familiarity
+from kit.errors import ConversionError, DataError, ImageError
+from kit.evaluation.metrics import Accuracy
+from kit.evaluation.unknown import accepting_threshold
+from kit.export.exporter import Exported, Trial, describe, package
+from kit.model.preprocess import Pixels, to_input
+from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
+from kit.reporting import Reporter, Silent
+from kit.runtime.explain import ActivationMap, seen_part
+from kit.runtime.images import read_image
+from kit.runtime.interpreter import Runner, RunnerPool
+from kit.runtime.parallel import default_threads, ordered_map
+from kit.runtime.self_test import PATTERNS, draw_pattern
+
+_GROWTH = 0.13  # of the file by its further constants; operators and the card come on top
+_BYTES_A_FEATURE, _BYTES_A_MAP_WEIGHT = 8, 2  # scale and offset; the heat map
+_LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them all
+
+
+def screening_name(name: str) -> str:
+    """Of the screening form, beside the plain file of this name."""
+    path = Path(name)
+    return str(path.with_name(f"{path.stem}_screening{path.suffix}"))
+
+
+def check_enough(train: int, validation: int) -> None:
+    """Raises DataError where there are too few images for a screening form."""
+    if train < LEAST_IMAGES or validation < _LEAST_VALIDATION:
+        raise DataError(
+            f"expected at least {LEAST_IMAGES} images to know unknown ones by and "
+            f"{_LEAST_VALIDATION} to choose their threshold on, got {train} and {validation}: "
+            "add images, or leave out --screening"
+        )
+
+
+class HeatMaps:
+    """Where a model looks, for any packaged file: its map is added in memory.
+
+    Not for two threads at once.
+    """
+
+    def __init__(self, content: bytes, spec: PreprocessSpec) -> None:
+        """Args:
+            content: a .tflite file, plain or screening.
+            spec: what turns a photograph into its input.
+
+        Raises ConversionError where its network allows no map.
+        """
+        self._spec = spec
+        self._runner = Runner(with_activation_map(content), default_threads())
+
+    def __call__(self, image: Any, label: int | None = None) -> tuple[Pixels, ActivationMap]:
+        """What kit.runtime.explain.overlay draws.
+
+        Args:
+            image: as kit.runtime.images.read_image takes it.
+            label: index; None: the best one.
+
+        Returns:
+            What the model saw of the photograph, uint8 `[height, width, 3]`, and its map for the
+            label, float32 `[rows, columns]`.
+
+        Raises ImageError where the image cannot be read.
+        """
+        pixels = read_image(image, self._spec.input_resolution)
+        scores = _run(self._runner, pixels, self._spec)
+        chosen = int(scores.argmax()) if label is None else label
+        whole = self._runner.further(ACTIVATION_MAP)
+        return seen_part(pixels, self._spec), whole[0, :, :, chosen]
+
+
+def screening_form(
+    exported: Exported,
+    train: Trial,
+    validation: Trial,
+    test: Trial | None = None,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """A finished plain file with the further outputs of a screening model.
+
+    Its scores are those of the plain file, to the last bit.
+
+    Args:
+        exported: the plain file.
+        train: what it was trained on: familiar images.
+        validation: the images that the threshold is chosen on; none of `train`.
+        test: others, to count how many the threshold accepts.
+        reporter: progress.
+
+    Raises:
+        ConversionError: the network's last layer sees no feature vector, or the file fails its
+            own checks.
+        DataError: there are too few images, or one cannot be read.
+    """
+    reporter = reporter or Silent()
+    plain, spec = exported.content, exported.card.preprocess
+    check_enough(len(train.paths), len(validation.paths))
+    reporter.say(f"screening form of {exported.mode}")
+    features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
+    width, labels = features.shape[1], len(exported.card.labels)
+    room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
+    flatbuffer = extended(plain, Familiarity.of(features, room))
+    figures, threshold = {}, 0.0
+    for part in (validation, *([test] if test is not None else ())):
+        found = _over_images(
+            flatbuffer,
+            part,
+            spec,
+            lambda runner, row: runner.further(UNFAMILIARITY).reshape(-1),
+            reporter,
+        ).reshape(-1)
+        if part is validation:
+            threshold = accepting_threshold(found.astype(np.float64))
+        accepted = Accuracy.of_answers(found <= threshold, part.groups)
+        figures[part.name] = accepted.to_json("accepted")
+    _check_scores(plain, flatbuffer, spec)
+    card = replace(
+        exported.card,
+        screening=Screening(threshold, has_activation_map(plain)),
+        metrics={**exported.card.metrics, "unknown": figures},
+    )
+    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+        path = Path(folder, "screening.tflite")
+        card, operators = describe(path, flatbuffer, card)
+        content = package(path, flatbuffer, card)
+    return replace(exported, content=content, card=card, operators=operators)
+
+
+def _run(runner: Runner, pixels: Pixels, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    return runner.run(to_input(pixels, spec, runner.input.dtype, runner.input.quantization))
+
+
+def _over_images(
+    content: bytes,
+    trial: Trial,
+    spec: PreprocessSpec,
+    read: Callable[[Runner, npt.NDArray[np.float32]], npt.NDArray[np.float32]],
+    reporter: Reporter,
+) -> npt.NDArray[np.float32]:
+    """What `read` takes from the model after each image, float32 `[images, values]`."""
+    runners = RunnerPool(lambda: Runner(content))
+
+    def work(path: str) -> npt.NDArray[np.float32]:
+        try:
+            pixels = read_image(trial.root / path, spec.input_resolution)
+        except ImageError as error:
+            raise DataError(f"{trial.root / path}: {error}") from error
+        with runners.borrowed() as runner:
+            return read(runner, _run(runner, pixels, spec))
+
+    results = ordered_map(work, trial.paths, default_threads())
+    return np.stack([*reporter.track(results, len(trial.paths), f"features of {trial.name}")])
+
+
+def _check_scores(plain: bytes, screening: bytes, spec: PreprocessSpec) -> None:
+    runners = Runner(plain), Runner(screening)
+    for index in range(PATTERNS):
+        one, other = (_run(runner, draw_pattern(index), spec) for runner in runners)
+        if not np.array_equal(one, other):
+            raise ConversionError(
+                "expected the screening form to have the plain file's scores, it differs by "
+                f"{float(np.abs(one - other).max()):g}; nothing was kept"
+            )

@@ -1,0 +1,286 @@
+"""A .tflite file and what is appended to it: labels, TFLite Metadata and the kit's card.
+
+The appended part is a zip archive of stored entries, as TFLite Metadata defines it; field numbers
+below are those of tensorflow/lite/schema.fbs and metadata_schema.fbs 1.5.0.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.errors import KitError, ModelFileError, SpecError
+from kit.model.flatbuffer import Buffer, Table
+from kit.model.spec import ModelCard, check_labels, load_json
+
+LABELS_NAME = "labels.txt"
+CARD_NAME = "kit.json"
+_ENTRY_LIMIT_BYTES = 4 << 20  # far above any label list or card; an archive that claims more lies
+_ENTRY_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class TfliteMetadata:
+    """What TFLite Metadata says of an image classifier.
+
+    Attributes:
+        name: of the model.
+        mean: normalisation of the input, one value or three; empty where it is not stated.
+        std: see mean.
+        labels_name: the associated file with a label for each score; empty where there is none.
+        score_threshold: below it results should be left out; None where it is not stated.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    labels_name: str
+    score_threshold: float | None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A .tflite file as read from disk.
+
+    Attributes:
+        path: where it is.
+        size_bytes: of the whole file.
+        operators: builtin operator code (0 to 32 bit), name of a custom one, and version.
+        card: the kit's own; None in a file that others made.
+        labels: from the card, or from TFLite Metadata; None where the file carries none.
+        metadata: TFLite Metadata; None where the file carries none.
+    """
+
+    path: Path
+    size_bytes: int
+    operators: tuple[tuple[int, str, int], ...]
+    card: ModelCard | None
+    labels: tuple[str, ...] | None
+    metadata: TfliteMetadata | None
+
+
+def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+    """Reads all but the weights.
+
+    Raises:
+        ModelFileError: the file is missing, is no TensorFlow Lite model, is truncated, or what is
+            appended to it is damaged, too large or contradicts itself.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes < 16:
+                raise ModelFileError(
+                    f"{path}: expected a .tflite model, got a file of {size_bytes} bytes"
+                )
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+                operators, metadata = _read_flatbuffer(buffer)
+            names = {metadata.labels_name if metadata else "", LABELS_NAME, CARD_NAME}
+            entries = _read_entries(file, names)
+    except ModelFileError as error:
+        message = str(error)
+        raise ModelFileError(
+            message if message.startswith(str(path)) else f"{path}: {message}"
+        ) from error
+    except OSError as error:
+        raise ModelFileError(
+            f"{path}: expected a readable .tflite model: {error.strerror or error}"
+        ) from error
+    try:
+        card, labels = _card_and_labels(entries, metadata)
+    except (SpecError, ModelFileError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    return ModelFile(path, size_bytes, operators, card, labels, metadata)
+
+
+def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:
+    """The model with files behind it, in a zip archive.
+
+    Stored, not deflated: MediaPipe reads labels in place. Without times, so that the same model
+    gives the same bytes.
+    """
+    with io.BytesIO(flatbuffer) as output:
+        output.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(output, "a") as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return output.getvalue()
+
+
+def card_content(card: Mapping[str, Any]) -> bytes:
+    """A card's JSON object as it is appended."""
+    return json.dumps(card, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
+    """A packaged file with other values in its card; the flatbuffer and all else stay.
+
+    Args:
+        content: of a file with a card, as `read_model_file` takes it.
+        changes: fields of ModelCard's JSON object. Fields that this kit does not know stay too.
+
+    Raises:
+        SpecError: no card has such values.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        files = {info.filename: archive.read(info) for info in infos}
+    end = min(info.header_offset for info in infos)
+    card = {**load_json(files[CARD_NAME], CARD_NAME), **changes}
+    files[CARD_NAME] = card_content(card)
+    ModelCard.from_json(load_json(files[CARD_NAME], CARD_NAME))
+    return append_files(content[:end], files)
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Labels of a text file, one a line; raises KitError where it cannot be read."""
+    try:
+        return parse_labels(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, SpecError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise KitError(f"{path}: expected a text file with a label a line: {reason}") from error
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Labels from a label file: one a line, in the order of the scores.
+
+    Raises SpecError for an empty file. A line break at the end ends the last line.
+    """
+    # Only what ends a line in a text file: a label may hold any other character, blanks too.
+    lines = text.removeprefix("\ufeff").split("\n")
+    labels = tuple(line.removesuffix("\r") for line in lines)
+    while labels and not labels[-1]:
+        labels = labels[:-1]
+    check_labels(labels)
+    return labels
+
+
+def _card_and_labels(
+    entries: dict[str, bytes], metadata: TfliteMetadata | None
+) -> tuple[ModelCard | None, tuple[str, ...] | None]:
+    labels_name = metadata.labels_name if metadata and metadata.labels_name else LABELS_NAME
+    listed = entries.get(labels_name)
+    if listed is None and metadata and metadata.labels_name:
+        # The archive's directory is at the very end, so this is what a truncated file lacks.
+        raise ModelFileError(
+            f"expected {labels_name} behind the model, as its metadata says, got a file without: "
+            "it is truncated, copy it again"
+        )
+    try:
+        labels = None if listed is None else parse_labels(listed.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"expected {labels_name} in UTF-8: {error}") from error
+    if CARD_NAME not in entries:
+        return None, labels
+    card = ModelCard.from_json(load_json(entries[CARD_NAME], CARD_NAME))
+    if labels is not None and labels != card.labels:
+        raise ModelFileError(
+            f"expected the same labels in {labels_name} and {CARD_NAME}, got {len(labels)} and "
+            f"{len(card.labels)} that differ: package the model again"
+        )
+    return card, card.labels
+
+
+def _read_entries(file: object, names: Collection[str]) -> dict[str, bytes]:
+    """The appended files with these names; empty where nothing is appended."""
+    if not zipfile.is_zipfile(file):  # type: ignore[arg-type]
+        return {}
+    entries: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(file) as archive:  # type: ignore[call-overload]
+            infos = archive.infolist()
+            if len(infos) > _ENTRY_LIMIT:
+                raise ModelFileError(
+                    f"expected at most {_ENTRY_LIMIT} appended files, got {len(infos)}"
+                )
+            for info in infos:
+                if info.filename not in names:
+                    continue
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("it is neither stored nor deflated")
+                with archive.open(info) as entry:
+                    # The size in the directory may lie, so the limit is on what is read.
+                    content = entry.read(_ENTRY_LIMIT_BYTES + 1)
+                if len(content) > _ENTRY_LIMIT_BYTES or len(content) != info.file_size:
+                    raise ModelFileError(
+                        f"expected the appended {info.filename} to have its stated "
+                        f"{info.file_size} bytes and at most {_ENTRY_LIMIT_BYTES}"
+                    )
+                entries[info.filename] = content
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise ModelFileError(
+            f"expected a sound zip archive behind the model, got a damaged one: {error}"
+        ) from error
+    return entries
+
+
+def _read_flatbuffer(
+    buffer: Buffer,
+) -> tuple[tuple[tuple[int, str, int], ...], TfliteMetadata | None]:
+    if bytes(buffer[:4]) == b"PK\x03\x04":
+        raise ModelFileError("expected a .tflite model, got a zip archive: unpack it first")
+    try:
+        model = Table.root(buffer, b"TFL3")
+    except ModelFileError as error:
+        if bytes(buffer[4:8]) == b"TFL3":
+            raise
+        raise ModelFileError(
+            "expected a .tflite model (TFL3 in its first bytes), got another kind of file"
+        ) from error
+    buffers = list(model.tables(4))
+    for data in buffers:
+        data.data(0).release()  # reaching each one's end shows that none is cut off
+    operators = operator_codes(model)
+    if model.length(2) == 0:
+        raise ModelFileError("expected a model with a graph, got one without")
+    for entry in model.tables(6):
+        index = entry.integer(1, "<I")
+        if entry.text(0) == "TFLITE_METADATA" and index < len(buffers):
+            return operators, _read_metadata(bytes(buffers[index].data(0)))
+    return operators, None
+
+
+def operator_codes(model: Table) -> tuple[tuple[int, str, int], ...]:
+    """Of the root table: see ModelFile.operators; nodes of the graph refer to them by position."""
+    return tuple(
+        # The code was a signed byte until 127 was not enough (schema 3a).
+        (max(code.integer(0, "<b"), code.integer(3)), code.text(1), code.integer(2, default=1))
+        for code in model.tables(1)
+    )
+
+
+def _read_metadata(data: bytes) -> TfliteMetadata:
+    root = Table.root(data, b"M001")
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    labels_name, score_threshold = "", None
+    for graph in root.tables(3):
+        for tensor in graph.tables(2):
+            for unit in tensor.tables(4):
+                if unit.integer(0, "<B") == 1 and (options := unit.table(1)):  # normalisation
+                    mean, std = options.reals(0), options.reals(1)
+        for tensor in graph.tables(3):
+            for unit in tensor.tables(4):
+                if unit.integer(0, "<B") == 3 and (options := unit.table(1)):  # threshold
+                    score_threshold = options.real(0)
+            for file in tensor.tables(6):
+                # Type 2: labels of the tensor's axis. Others may follow in other languages.
+                if file.integer(2, "<b") == 2 and not labels_name:
+                    labels_name = file.text(0)
+    return TfliteMetadata(root.text(0), mean, std, labels_name, score_threshold)

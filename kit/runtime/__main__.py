@@ -1,5 +1,0 @@
-import sys
-
-from kit.runtime.label import main
-
-sys.exit(main())

@@ -1,0 +1,352 @@
+"""From labelled photographs and a backbone to a fitted classifier: head, fine-tuning, temperature.
+
+With pretrained weights the head is fitted on bottlenecks, then the backbone's last layers are
+fine-tuned, if that was asked for. From random values every layer learns from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.tflite import convert_model
+from kit.data import Dataset, LabelledImage
+from kit.evaluation.calibration import (
+    at_temperature,
+    fit_temperature,
+    log_loss,
+    logits_of,
+    scaled_head,
+)
+from kit.evaluation.metrics import Scores
+from kit.model.preprocess import to_input
+from kit.model.spec import PreprocessSpec
+from kit.reporting import Reporter
+from kit.training.augment import AUGMENTATIONS, Augmentation
+from kit.training.backbones import BackboneChoice, taking_pixels
+from kit.training.bottlenecks import extract_bottlenecks
+from kit.training.checkpoint import Checkpoint
+from kit.training.defaults import DEFAULT_VARIANTS
+from kit.training.fine_tune import (
+    ALL,
+    MOST,
+    NONE,
+    FineTuneSettings,
+    Photographs,
+    fine_tune,
+    no_longer_readable,
+)
+from kit.training.fitting import FitSettings, Truth, Vectors
+from kit.training.head import train_head
+from kit.training.weights import Weights
+
+if TYPE_CHECKING:
+    import keras
+
+_PREDICTED = 64  # images a batch
+_STRIDE = 32  # of every backbone: input pixels for one place of its last map
+_LEAST_SIDE = 128
+"""In pixels: MobileNet v2 0.35 for 128 was right less often after it learnt at 96."""
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How a classifier is fitted.
+
+    Attributes:
+        fitting: how the head (with random weights: the whole network) is trained.
+        fine_tune: how the backbone's last layers are trained after it.
+        augment: key of kit.training.augment.AUGMENTATIONS.
+        variants: changed forms of each photograph whose bottlenecks the head sees besides the
+            photograph itself. Fine-tuning changes photographs anew every epoch.
+    """
+
+    fitting: FitSettings = field(default_factory=FitSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    augment: str = "none"
+    variants: int = DEFAULT_VARIANTS
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTATIONS:
+            raise ValueError(
+                f"expected an augmentation of {', '.join(AUGMENTATIONS)}, got {self.augment!r}"
+            )
+        if self.variants < 0:
+            raise ValueError(f"expected variants of at least 0, got {self.variants}")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return AUGMENTATIONS[self.augment]
+
+
+RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
+    {
+        "quick": LearnSettings(),
+        "best": LearnSettings(
+            fitting=FitSettings(label_smoothing=0.1),
+            fine_tune=FineTuneSettings(
+                layers=MOST,
+                fitting=FitSettings(
+                    epochs=None,
+                    learning_rate=None,
+                    batch_size=32,
+                    optimizer="sgd",
+                    schedule="cosine",
+                    label_smoothing=0.1,
+                ),
+                mixup=None,
+            ),
+            augment="photo",
+        ),
+    }
+)
+"""By the name that `--recipe` takes: the head alone, or all that makes it better."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a classifier is made from.
+
+    Attributes:
+        backbone: from input to bottleneck.
+        choice: which one it is.
+        weights: what it was loaded with.
+        spec: how photographs become its input.
+        cache: where bottlenecks are kept; None: the default.
+    """
+
+    backbone: keras.Model
+    choice: BackboneChoice
+    weights: Weights
+    spec: PreprocessSpec
+    cache: Path | None = None
+
+    def training_spec(self, augmentation: Augmentation) -> PreprocessSpec:
+        """How changed photographs become the input of layers that learn.
+
+        A crop is magnified to the input. Into an input that is as much smaller on average it goes
+        at the size that things have in use (Touvron et al. 2019, "Fixing the train-test resolution
+        discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all.
+        """
+        side = self.spec.input_resolution
+        if augmentation.smallest_crop < 1:
+            smaller = _STRIDE * round(side * augmentation.mean_crop_side / _STRIDE)
+            side = min(side, max(smaller, _LEAST_SIDE))
+        return replace(self.spec, input_resolution=side)
+
+    def bottlenecks(
+        self,
+        dataset: Dataset,
+        reporter: Reporter,
+        augmentation: Augmentation = Augmentation(),
+        variant: int = 0,
+        seed: int = 0,
+    ) -> tuple[dict[str, Vectors], dict[str, str]]:
+        """As kit.training.bottlenecks.extract_bottlenecks."""
+        return extract_bottlenecks(
+            dataset,
+            self.choice,
+            self.weights,
+            self.spec,
+            lambda: to_tflite(self.backbone, self.spec),
+            cache=self.cache,
+            augmentation=augmentation,
+            variant=variant,
+            seed=seed,
+            reporter=reporter,
+        )
+
+
+def to_tflite(model: keras.Model, spec: PreprocessSpec) -> bytes:
+    """A float32 file that takes uint8 pixels, of a model that takes what they are by `spec`."""
+    return convert_model(taking_pixels(model, spec), "float32", spec)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fitted classifier.
+
+    Attributes:
+        model: from input to scores, the temperature folded into its last layer.
+        temperature: found on the validation part.
+        history: the epochs' figures, head first (see kit.training.fitting.fit).
+        fine_tuned: whether it is the fine-tuned network.
+    """
+
+    model: keras.Model
+    temperature: float
+    history: list[dict[str, Any]]
+    fine_tuned: bool = False
+
+
+def learn(
+    source: Source,
+    dataset: Dataset,
+    parts: Mapping[str, Sequence[str]],
+    vectors: Mapping[str, Vectors],
+    settings: LearnSettings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    logs: Path | None = None,
+    reporter: Reporter,
+) -> Learned:
+    """Fits a classifier on the train part; the validation part chooses epoch and temperature.
+
+    It also chooses between the head alone and the fine-tuned network: a small network on few
+    photographs may lose by fine-tuning.
+
+    Args:
+        source: the backbone; fine-tuning changes its weights.
+        dataset: the photographs.
+        parts: paths of `train` and `validation`.
+        vectors: bottlenecks by digest; needed for pretrained weights alone.
+        settings: see LearnSettings.
+        checkpoint: of fine-tuning; see kit.training.checkpoint.
+        logs: folder for TensorBoard's event files.
+        reporter: progress.
+
+    Raises:
+        DataError: a photograph cannot be read any more.
+        TrainingError: it does not converge, or the checkpoint does not fit.
+    """
+    images = {part: _images(dataset, parts[part]) for part in ("train", "validation")}
+    truth = {part: np.array([i.label for i in images[part]], np.int64) for part in images}
+    classes, fitting = len(dataset.labels), settings.fitting
+    tuning = settings.fine_tune
+    history: list[dict[str, Any]] = []
+    head: keras.Model | None = None
+    alone: _Tempered | None = None
+    if source.weights.path is None:
+        mixup = tuning.mixup or 0.0
+        tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting, mixup=mixup)
+    else:
+        head, history = train_head(
+            _augmented(source, dataset, images["train"], vectors, settings, reporter),
+            (_stacked(images["validation"], vectors), truth["validation"]),
+            classes,
+            fitting,
+            logs=logs,
+            reporter=reporter,
+        )
+        model = _joined(source.backbone, head)
+        scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
+        alone = _tempered(model, scores, truth["validation"])
+    if tuning.layers == NONE and alone is not None:
+        return _told(alone, history, False, len(scores), reporter)
+    tuning = tuning.of(source.choice.fine_tuning)
+    untouched = source.backbone.get_weights()
+    photographs = {
+        "train": _photographs(source, dataset, images["train"], settings),
+        "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
+    }
+    model, tuned = fine_tune(
+        source.backbone,
+        head,
+        photographs["train"],
+        photographs["validation"],
+        classes,
+        tuning,
+        to_tflite,
+        checkpoint=checkpoint,
+        logs=logs,
+        reporter=reporter,
+    )
+    scores = _scores(model, photographs["validation"])
+    whole = _tempered(model, scores, truth["validation"])
+    history = [*history, *tuned]
+    if alone is None or whole.loss < alone.loss:
+        return _told(whole, history, alone is not None, len(scores), reporter)
+    reporter.warn(
+        f"fine-tuning brought nothing, validation cross-entropy {whole.loss:.4f} after "
+        f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
+    )
+    source.backbone.set_weights(untouched)
+    return _told(alone, history, False, len(scores), reporter)
+
+
+@dataclass(frozen=True)
+class _Tempered:
+    """A fitted classifier with its temperature, and its cross-entropy on the validation part."""
+
+    model: keras.Model
+    temperature: float
+    loss: float
+
+
+def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
+    temperature = fit_temperature(logits_of(scores), truth)
+    return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
+
+
+def _told(
+    one: _Tempered, history: list[dict[str, Any]], fine_tuned: bool, images: int, reporter: Reporter
+) -> Learned:
+    reporter.say(f"temperature {one.temperature:.3f}, from {images} images")
+    model = scaled_head(one.model, one.temperature)
+    return Learned(model, one.temperature, history, fine_tuned)
+
+
+def _images(dataset: Dataset, paths: Sequence[str]) -> list[LabelledImage]:
+    images = {image.path: image for image in dataset.images}
+    return [images[path] for path in paths]
+
+
+def _photographs(
+    source: Source, dataset: Dataset, images: Sequence[LabelledImage], settings: LearnSettings
+) -> Photographs:
+    spec, augmentation = source.training_spec(settings.augmentation), settings.augmentation
+    return Photographs(dataset.root, images, spec, augmentation, settings.fitting.seed)
+
+
+def _stacked(images: Sequence[LabelledImage], vectors: Mapping[str, Vectors]) -> Vectors:
+    return np.stack([vectors[image.digest] for image in images])
+
+
+def _augmented(
+    source: Source,
+    dataset: Dataset,
+    images: Sequence[LabelledImage],
+    vectors: Mapping[str, Vectors],
+    settings: LearnSettings,
+    reporter: Reporter,
+) -> tuple[Vectors, Truth]:
+    """Bottlenecks of the photographs and of their changed forms."""
+    stacks = [_stacked(images, vectors)]
+    changed = settings.variants if settings.augmentation != Augmentation() else 0
+    for variant in range(changed):
+        reporter.say(f"changed photographs, {variant + 1} of {changed}")
+        found, unreadable = source.bottlenecks(
+            replace(dataset, images=tuple(images)),
+            reporter,
+            settings.augmentation,
+            variant,
+            settings.fitting.seed,
+        )
+        for path, reason in unreadable.items():
+            raise no_longer_readable(dataset.root / path, reason)
+        stacks.append(_stacked(images, found))
+    labels = np.array([image.label for image in images], np.int64)
+    return np.concatenate(stacks), np.tile(labels, len(stacks))
+
+
+def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Backbone and head as one flat model."""
+    import keras
+
+    scores = head.get_layer("scores")(backbone.output)
+    return keras.Model(backbone.input, scores, name="classifier")
+
+
+def _scores(model: keras.Model, photographs: Photographs) -> Scores:
+    """What the model answers to photographs, unchanged."""
+    found = []
+    for start in range(0, len(photographs.images), _PREDICTED):
+        indices = range(start, min(start + _PREDICTED, len(photographs.images)))
+        inputs = [to_input(photographs.read(index, 0), photographs.spec) for index in indices]
+        found.append(np.asarray(model.predict_on_batch(np.stack(inputs)), np.float32))
+    return np.concatenate(found)

@@ -1,0 +1,307 @@
+"""`kit convert`: a run, or a model that others made, to a packaged .tflite file."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from converters.network import of_keras
+from converters.operators import check_runtime
+from converters.sources.frozen_graph import Options
+from converters.sources.keras_files import load_keras_model
+from converters.sources.label_files import read_label_file
+from converters.sources.read import check_exists, read_source
+from converters.targets.table import TARGETS
+from kit.data import PARTS, DataSettings, load_dataset
+from kit.errors import ConversionError, DataError
+from kit.evaluation.thresholds import Targets
+from kit.export.exporter import (
+    AUTO,
+    Exported,
+    Exporter,
+    Gates,
+    Trial,
+    check_modes,
+    now,
+    package_versions,
+)
+from kit.export.representative import choose_photographs, read_representative
+from kit.export.screening_form import screening_form, screening_name
+from kit.files import check_absent, write_beside
+from kit.model.model_file import read_model_file
+from kit.model.spec import ModelCard, PreprocessSpec
+from kit.reporting import Reporter, Silent
+from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
+
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """Everything that decides what a conversion gives, besides the source.
+
+    Attributes:
+        quantize: a mode, or `auto`.
+        images: labelled photographs: of a run its own, if they have moved; of another source any,
+            a folder for each label, to score the file on.
+        representative_images: a folder of photographs for quantisation, labelled or not.
+        labels: text file with a label a line, in the order of the scores; not for a run.
+        fit: how photographs are made square; None: `stretch`; not for a run.
+        resize: the filter; None: `bilinear`; not for a run.
+        source: what the user says of the source; not for a run.
+        gates: what the file must reach.
+        target_runtime: key of converters.operators.RUNTIMES that must run the file.
+        score_threshold: for the card; None: none. Not for a run.
+        intended_use: a sentence for the card; not for a run.
+        target: key of converters.targets.table.TARGETS.
+        screening: write the screening form beside the file; of another source than a run this
+            takes `images` or `representative_images`.
+    """
+
+    quantize: str = "int8"
+    images: Path | None = None
+    representative_images: Path | None = None
+    labels: Path | None = None
+    fit: str | None = None
+    resize: str | None = None
+    source: Options = field(default_factory=Options)
+    gates: Gates = field(default_factory=Gates)
+    target_runtime: str | None = None
+    score_threshold: float | None = None
+    intended_use: str = ""
+    target: str = "tflite"
+    screening: bool = False
+
+    def __post_init__(self) -> None:
+        check_modes((self.quantize,))
+        if self.target not in TARGETS:
+            raise ValueError(f"expected a target of {', '.join(TARGETS)}, got {self.target!r}")
+        if self.screening and self.target != "tflite":
+            raise ValueError(f"expected --screening with --target tflite, got {self.target}")
+        if self.target_runtime is not None:
+            check_runtime((), self.target_runtime)
+        if (self.source.mean is None) != (self.source.std is None):
+            raise ValueError("expected mean and std together, got one of them")
+
+
+def convert(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    settings: ConvertSettings | None = None,
+    *,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """A packaged file, compared with its source and scored, and written as the target.
+
+    Args:
+        source: a run folder, or what converters.sources.read reads.
+        output: the file to write, complete or absent; of the target `c`, its name without suffix.
+        settings: see ConvertSettings.
+        force: replace an existing output.
+        reporter: progress.
+
+    Raises:
+        ConversionError: the source cannot be read or converted, or the file does not answer as
+            its source.
+        SpecError: the run folder is damaged, or of a newer kit.
+        DataError: the images cannot be used.
+        AccuracyError: a gate is not met; nothing is written.
+        OutputExistsError: the output is in the way.
+    """
+    settings = settings or ConvertSettings()
+    _check_room(settings.target, output, force)
+    beside = screening_name(str(output))
+    if settings.screening:
+        check_absent(beside, force)
+    exporter = open_source(source, settings, reporter)
+    exported = _export(exporter, settings)
+    if settings.screening:
+        form = _screening_form(source, exporter, exported, settings, reporter)
+        write_beside(beside, form.content, force)
+    _write(exported.content, settings.target, output, force)
+    return exported
+
+
+def _screening_form(
+    source: str | os.PathLike[str],
+    exporter: Exporter,
+    exported: Exported,
+    settings: ConvertSettings,
+    reporter: Reporter | None,
+) -> Exported:
+    known = exporter.known
+    if not known and exporter.trial is not None:
+        known = _known(exporter.trial)
+    if not known:
+        raise ConversionError(
+            f"{source}: expected photographs of what the model knows, for a screening form, got "
+            "none: --images or --representative-images FOLDER"
+        )
+    form = screening_form(
+        exported, known["train"], known["validation"], known.get("test"), reporter
+    )
+    if settings.target_runtime is not None:
+        check_runtime(form.operators, settings.target_runtime, form.mode)
+    return form
+
+
+def translate(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    target: str,
+    *,
+    force: bool = False,
+) -> tuple[Path, ...]:
+    """Writes a packaged .tflite file as another target; the files. Raises as `convert`."""
+    _check_room(target, output, force)
+    card = read_model_file(model).card
+    if card is None:
+        raise ConversionError(f"{model}: expected a packaged model: kit package makes it one")
+    return _write(Path(model).read_bytes(), target, output, force)
+
+
+def _check_room(target: str, output: str | os.PathLike[str], force: bool) -> None:
+    for path in TARGETS[target].paths(Path(output)).values():
+        check_absent(path, force)
+
+
+def _write(
+    model: bytes, target: str, output: str | os.PathLike[str], force: bool
+) -> tuple[Path, ...]:
+    """A packaged model as the target's files."""
+    files = TARGETS[target].make(model, Path(output).name)
+    paths = TARGETS[target].paths(Path(output))
+    for suffix, path in paths.items():
+        write_beside(path, files[suffix], force)
+    return tuple(paths.values())
+
+
+def export_source(
+    source: str | os.PathLike[str],
+    settings: ConvertSettings,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """`convert` without writing the file."""
+    return _export(open_source(source, settings, reporter), settings)
+
+
+def _export(exporter: Exporter, settings: ConvertSettings) -> Exported:
+    if settings.quantize == AUTO:
+        exported = exporter.choose(settings.gates.max_accuracy_drop)
+    else:
+        exported = exporter.export(settings.quantize)
+    both = {"float32": exporter.reference(), exported.mode: exported}
+    settings.gates.check(both, (exported.mode,))
+    return exported
+
+
+def open_source(
+    source: str | os.PathLike[str],
+    settings: ConvertSettings,
+    reporter: Reporter | None = None,
+) -> Exporter:
+    """An Exporter for a run or for a model that others made; raises as `convert`."""
+    reporter = reporter or Silent()
+    path = check_exists(source)
+    if (path / RUN_NAME).is_file():
+        return _open_run(path, settings, reporter)
+    return _open_model(path, settings, reporter)
+
+
+def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
+    default = ConvertSettings()
+    for name in ("labels", "fit", "resize", "source", "score_threshold", "intended_use"):
+        if getattr(settings, name) != getattr(default, name):
+            what = "what describes the source" if name == "source" else name
+            raise ValueError(f"{run}: its record says this already: leave out {what}")
+    record = read_run(run)
+    card = ModelCard.from_json(record["card"])
+    data = DataSettings.from_json(record["settings"].get("data", {}))
+    dataset = load_dataset(settings.images or record["images"], data)
+    dataset = dataset.only(record["split"], card.labels)
+    if dataset.fingerprint != card.dataset.get("fingerprint"):
+        raise DataError(
+            f"{dataset.root}: expected the images that the run was trained on, some have changed: "
+            "name their folder with --images, or train again"
+        )
+    model = load_keras_model(run / MODEL_NAME)
+    regex = card.dataset.get("group_regex", "")
+    trials = {}
+    for part in PARTS:
+        paths = [path for path, of in record["split"].items() if of == part]
+        trials[part] = Trial.of_part(dataset, part, paths, regex)
+    targets = record["settings"].get("targets")
+    if settings.representative_images is None:
+        representative = read_representative(
+            dataset.root, record["representative_dataset"], card.preprocess
+        )
+    else:
+        representative, _ = choose_photographs(
+            None, settings.representative_images, card.preprocess, card.labels, reporter
+        )
+    return Exporter(
+        of_keras(model, card.preprocess.input_resolution),
+        card,
+        representative,
+        trials["test"],
+        settings.target_runtime,
+        reporter,
+        targets=None if targets is None else Targets(**targets),
+        validation=trials["validation"],
+        known=trials,
+    )
+
+
+def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
+    if settings.labels is None:
+        beside = (path if path.is_dir() else path.parent) / "labels.txt"
+        hint = f" (is it {beside}?)" if beside.is_file() else ""
+        raise ConversionError(
+            f"{path}: expected a label for each of its scores, got none: --labels FILE{hint}"
+        )
+    source = read_source(path, settings.source)
+    for line in source.remarks:
+        reporter.say(f"{source.kind}: {line}")
+    labels = read_label_file(settings.labels, source.network.output_width)
+    spec = PreprocessSpec(
+        input_resolution=source.input_resolution,
+        fit=settings.fit or "stretch",
+        resize=settings.resize or "bilinear",
+        mean=source.mean,
+        std=source.std,
+    )
+    card = ModelCard(
+        backbone=f"{source.kind} {path.name}",
+        alpha=None,
+        weights="those of the source",
+        quantization="float32",
+        preprocess=spec,
+        labels=labels,
+        score_threshold=settings.score_threshold,
+        intended_use=settings.intended_use,
+        versions=package_versions(),
+        created=now(),
+    )
+    representative, trial = choose_photographs(
+        settings.images, settings.representative_images, spec, labels, reporter
+    )
+    return Exporter(
+        source.network,
+        card,
+        representative,
+        trial,
+        settings.target_runtime,
+        reporter,
+    )
+
+
+def _known(trial: Trial) -> dict[str, Trial]:
+    """Four fifths to fit on, by chance, and one to choose a threshold on."""
+    paths = list(trial.paths)
+    random.Random(0).shuffle(paths)
+    fifth = len(paths) // 5
+    return {
+        "train": replace(trial, name="train", paths=tuple(paths[fifth:]), truth=None),
+        "validation": replace(trial, name="validation", paths=tuple(paths[:fifth]), truth=None),
+    }

@@ -1,0 +1,47 @@
+"""`kit info`: what a .tflite file is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from converters.operators import minimum_runtime, operator_name, runtimes_that_run
+from kit.errors import ConversionError, ModelFileError
+from kit.model.cost import count_file
+from kit.model.model_file import read_model_file
+from kit.runtime.interpreter import Runner
+
+
+def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Facts on an image classifier, as JSON can hold them.
+
+    Raises ModelFileError or InferenceError where it is none, or cannot be loaded.
+    """
+    file = read_model_file(path)
+    try:
+        runner = Runner(file.path)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    quantization = file.card.quantization if file.card else ""
+    try:
+        runtime: str | None = minimum_runtime(file.operators, quantization)
+    except ConversionError:
+        runtime = None
+    return {
+        "model": str(path),
+        "size_bytes": file.size_bytes,
+        "input": runner.input.to_json(),
+        "output": runner.output.to_json(),
+        "further_outputs": list(runner.further_outputs),
+        "operators": [
+            {"name": operator_name(code, custom), "version": version}
+            for code, custom, version in file.operators
+        ],
+        **count_file(path).to_json(),
+        "minimum_runtime": runtime,
+        "runtimes": list(runtimes_that_run(file.operators, quantization)),
+        "labels": None if file.labels is None else list(file.labels),
+        "metadata": None if file.metadata is None else asdict(file.metadata),
+        "card": None if file.card is None else file.card.to_json(),
+    }

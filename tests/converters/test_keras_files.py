@@ -1,0 +1,514 @@
+"""Keras files of others: what they answer, and that reading one runs no code from it."""
+
+import base64
+import json
+import marshal
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawing import coloured
+
+from converters.sources.frozen_graph import Options
+from converters.sources.read import read_source
+from kit.errors import ConversionError
+from kit.runtime import Classifier
+from kit.workflows.convert import ConvertSettings, convert
+
+pytestmark = pytest.mark.tf
+
+SIDE = 32
+ONES = (127.5, 127.5, 127.5)
+GIVEN = Options(mean=ONES, std=ONES)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    random = np.random.default_rng(8)
+    return [coloured(random.integers(0, 256, 3), random, SIDE) for _ in range(5)]
+
+
+def spread(model):
+    """Weights that make answers differ from image to image."""
+    random = np.random.default_rng(1)
+    model.set_weights(
+        [
+            weights * 2 if weights.ndim > 1 else weights + random.uniform(0.05, 0.3, weights.shape)
+            for weights in model.get_weights()
+        ]
+    )
+    return model
+
+
+def plain(side=SIDE, width=3, activation="softmax", dtype="float32"):
+    import keras
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    inputs = keras.Input((side, side, 3), dtype=dtype)
+    x = layers.Conv2D(6, 3, strides=2)(inputs)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    return spread(keras.Model(inputs, layers.Dense(width, activation=activation)(x)))
+
+
+def teachable_machine():
+    """The nesting of its exports: features of a MobileNetV2, then a head."""
+    import keras
+
+    keras.utils.set_random_seed(4)
+    layers = keras.layers
+    inputs = keras.Input((SIDE, SIDE, 3), name="input_1")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="Conv1")(inputs)
+    first = layers.ReLU(6.0, name="Conv1_relu")(layers.BatchNormalization(name="bn_Conv1")(x))
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(first)
+    x = layers.Conv2D(8, 1, use_bias=False, name="project")(layers.BatchNormalization()(x))
+    x = layers.ReLU(6.0, name="out_relu")(layers.Add(name="block_add")([first, x]))
+    features = keras.Model(inputs, x, name="model1")
+    body = keras.Sequential([features, layers.GlobalAveragePooling2D(name="pooled")])
+    body.build((None, SIDE, SIDE, 3))
+    head = keras.Sequential(
+        [
+            keras.Input((8,)),
+            layers.Dense(10, activation="relu", name="dense_Dense1"),
+            layers.Dense(3, use_bias=False, activation="softmax", name="dense_Dense2"),
+        ]
+    )
+    model = keras.Sequential([body, head])
+    model.build((None, SIDE, SIDE, 3))
+    return spread(model)
+
+
+def as_keras_2_writes_it(value):
+    """A configuration of Keras 3 as Keras 2.4 wrote the same model."""
+    if isinstance(value, list):
+        return [as_keras_2_writes_it(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "DTypePolicy":
+        return "float32"
+    if "inbound_nodes" in value:
+        nodes = [[[*history, {}] for history in histories(node)] for node in value["inbound_nodes"]]
+        value = {**value, "inbound_nodes": nodes}
+    parts = {name: as_keras_2_writes_it(part) for name, part in value.items()}
+    for name in ("module", "registered_name", "build_config"):
+        parts.pop(name, None)
+    if "batch_shape" in parts:
+        parts["batch_input_shape"] = parts.pop("batch_shape")
+    if value.get("class_name") == "DepthwiseConv2D":
+        parts["config"]["groups"] = 1
+    for name in ("input_layers", "output_layers"):
+        if name in parts and not isinstance(parts[name][0], list):
+            parts[name] = [parts[name]]
+    return parts
+
+
+def histories(value):
+    """The keras_history of every tensor in a call's arguments, in their order."""
+    if isinstance(value, dict):
+        if "keras_history" in value:
+            return [value["keras_history"]]
+        return [found for part in value.values() for found in histories(part)]
+    if isinstance(value, list):
+        return [found for part in value for found in histories(part)]
+    return []
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def written(model, suffix=".keras"):
+        path = tmp_path / f"model{suffix}"
+        model.save(path)
+        return path
+
+    return written
+
+
+def rewrite_h5(path, change):
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        configuration = change(json.loads(file.attrs["model_config"]))
+        file.attrs["model_config"] = json.dumps(configuration)
+    return path
+
+
+def rewrite_keras(path, change):
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["config.json"] = json.dumps(change(json.loads(files["config.json"]))).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def rewrite(path, change):
+    return (rewrite_keras if path.suffix == ".keras" else rewrite_h5)(path, change)
+
+
+def model_scores(model, pixels, mean=127.5, std=127.5):
+    return np.asarray(model((np.stack(pixels).astype(np.float32) - mean) / std, training=False))
+
+
+def source_scores(source, pixels):
+    inputs = [(image - np.array(source.mean)) / np.array(source.std) for image in pixels]
+    return source.network.scores(np.stack(inputs).astype(np.float32))
+
+
+def refused(path, match, options=GIVEN):
+    with pytest.raises(ConversionError, match=match) as raised:
+        read_source(path, options)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: expected ")
+    assert "\n" not in message
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_saved_model_becomes_a_file_that_answers_alike(saved, tmp_path, pixels, suffix):
+    model = plain()
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\n")
+    settings = ConvertSettings("float32", labels=labels, source=GIVEN, score_threshold=0.25)
+    convert(saved(model, suffix), tmp_path / "model.tflite", settings)
+    expected = model_scores(model, pixels)
+    assert np.ptp(expected, axis=0).max() > 0.05
+    with Classifier.open(tmp_path / "model.tflite") as classifier:
+        found = np.stack([classifier.scores(image) for image in pixels])
+        assert classifier.labels == ("a", "b", "c")
+        assert classifier.preprocess.mean == ONES
+        assert classifier.file.card.score_threshold == 0.25
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A Teachable Machine export, and the model that it was made from."""
+    model = teachable_machine()
+    path = tmp_path_factory.mktemp("machine") / "keras_model.h5"
+    model.save(path)
+    return model, rewrite_h5(path, as_keras_2_writes_it)
+
+
+def test_a_teachable_machine_export(machine, tmp_path, pixels):
+    import keras
+
+    model, path = machine
+    with pytest.raises(Exception, match="groups"):  # else this file would show nothing
+        keras.models.load_model(path, compile=False)
+    before = path.read_bytes()
+    labels = tmp_path / "labels.txt"
+    labels.write_text("0 Cat\n1 Dog\n2 Two words\n")
+    settings = ConvertSettings("float32", labels=labels, source=GIVEN)
+    convert(path, tmp_path / "model.tflite", settings)
+    assert path.read_bytes() == before
+    expected = model_scores(model, pixels)
+    assert np.ptp(expected, axis=0).max() > 0.05
+    with Classifier.open(tmp_path / "model.tflite") as classifier:
+        assert classifier.labels == ("Cat", "Dog", "Two words")
+        found = np.stack([classifier.scores(image) for image in pixels])
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_other_groups_than_one_are_not_dropped(machine, tmp_path):
+    path = Path(shutil.copy(machine[1], tmp_path / "model.h5"))
+
+    def change(value):
+        text = json.dumps(value)
+        assert text.count('"groups": 1') > 1
+        return json.loads(text.replace('"groups": 1', '"groups": 2'))
+
+    refused(rewrite_h5(path, change), "expected a model of Keras' own layers")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "layer", "mean", "std"),
+    [
+        ("float32", {"scale": 1 / 127.5, "offset": -1.0}, 127.5, 127.5),
+        ("float32", {"scale": 1 / 255}, 0, 255),
+        ("float32", {"scale": 2.0, "offset": -1.0}, 127.5, 127.5),  # from 0 to 1
+        ("uint8", {"scale": 1 / 127.5, "offset": -1.0}, 127.5, 127.5),
+    ],
+)
+def test_normalisation_in_the_model_is_found(saved, pixels, layer, mean, std, dtype):
+    import keras
+
+    inputs = keras.Input((SIDE, SIDE, 3), dtype=dtype)
+    inner = plain()
+    model = keras.Model(inputs, inner(keras.layers.Rescaling(**layer)(inputs)))
+    source = read_source(saved(model), Options())
+    assert source.mean == pytest.approx((mean,) * 3)
+    assert source.std == pytest.approx((std,) * 3, rel=1e-6)
+    expected = model_scores(inner, pixels, mean, std)
+    assert np.abs(source_scores(source, pixels) - expected).max() < 1e-4
+
+
+def test_without_a_word_on_normalisation(saved):
+    with pytest.raises(ConversionError, match="does not say: give --mean and --std"):
+        read_source(saved(plain()), Options())
+
+
+def test_one_sigmoid_and_logits(saved, pixels):
+    model = plain(width=1, activation="sigmoid")
+    second = model_scores(model, pixels)
+    found = source_scores(read_source(saved(model), GIVEN), pixels)
+    assert np.abs(found - np.concatenate([1 - second, second], axis=1)).max() < 1e-4
+    logits = plain(activation=None)
+    raw = np.exp(model_scores(logits, pixels))
+    found = source_scores(read_source(saved(logits), GIVEN), pixels)
+    assert np.abs(found - raw / raw.sum(axis=1, keepdims=True)).max() < 1e-4
+
+
+def test_a_size_that_is_left_open(saved, pixels):
+    path = saved(model := plain(side=None))
+    refused(path, "the model leaves it open: give --input-resolution")
+    source = read_source(path, Options(ONES, ONES, input_resolution=SIDE))
+    assert np.abs(source_scores(source, pixels) - model_scores(model, pixels)).max() < 1e-4
+    refused(path, "a model that takes an image of 1 pixels: ", Options(ONES, ONES, 1))
+
+
+# ---------------------------------------------------------------- models that do not fit
+
+
+def test_models_that_are_no_image_classifiers(saved):
+    import keras
+
+    layers = keras.layers
+
+    def classifier(*shape):
+        inputs = keras.Input(shape)
+        x = layers.Flatten()(inputs) if None not in shape else layers.GlobalMaxPooling2D()(inputs)
+        return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+    for shape in ((4,), (SIDE, SIDE, 1), (3, SIDE, SIDE), (SIDE, 2 * SIDE, 3)):
+        refused(saved(classifier(*shape)), r"expected an input \[batch, side, side, 3\], got ")
+    half = classifier(None, SIDE, 3)
+    assert read_source(saved(half), GIVEN).input_resolution == SIDE
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D()(inputs)
+    both = keras.Model(inputs, [layers.Dense(3)(x), layers.Dense(2)(x)])
+    refused(saved(both), "expected a model with one input and one output, got 1 and 2")
+    unbuilt = keras.Sequential([layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    refused(saved(unbuilt), "never built: start it with an Input layer")
+    with pytest.raises(ConversionError, match=r"expected scores .* or logits .*got Relu"):
+        read_source(saved(plain(activation="relu")), GIVEN)
+    with pytest.raises(ConversionError, match="resolution, 32, got --input-resolution 64"):
+        read_source(saved(plain()), Options(ONES, ONES, 64))
+
+
+# ---------------------------------------------------------------- code in files
+
+
+def lambda_layer(marker):
+    """A Lambda layer as Keras serialises it: its code creates a file when it is called."""
+    code = compile(f"lambda x: (open({str(marker)!r}, 'w').close(), x)[1]", "<code>", "eval")
+    function = next(part for part in code.co_consts if hasattr(part, "co_code"))
+    encoded = base64.b64encode(marshal.dumps(function)).decode()
+    return {
+        "class_name": "Lambda",
+        "name": "hidden",
+        "config": {
+            "name": "hidden",
+            "function": {
+                "class_name": "__lambda__",
+                "config": {"code": encoded, "defaults": None, "closure": None},
+            },
+            "arguments": {},
+        },
+    }
+
+
+def sequential():
+    import keras
+
+    layers = keras.layers
+    return spread(
+        keras.Sequential(
+            [
+                keras.Input((SIDE, SIDE, 3)),
+                layers.Conv2D(4, 3),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(3, activation="softmax"),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_lambda_layer_runs_only_if_that_is_asked_for(saved, tmp_path, suffix, deep):
+    marker = tmp_path / "marker"
+
+    def change(configuration):
+        layer = {"module": "keras.layers", "registered_name": None, **lambda_layer(marker)}
+        if deep:
+            inner = {"class_name": "Sequential", "config": {"name": "inner", "layers": [layer]}}
+            layer = {"module": "keras", "registered_name": None, **inner}
+        configuration["config"]["layers"].insert(2, layer)
+        return configuration
+
+    path = rewrite(saved(sequential(), suffix), change)
+    refused(path, "got a Lambda layer 'hidden': --unsafe runs it")
+    assert not marker.exists()
+    read_source(path, Options(ONES, ONES, unsafe=True))
+    assert marker.exists()  # the file is as bad as it is meant to be
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_module_that_a_file_names_is_not_imported(saved, tmp_path, monkeypatch, suffix):
+    marker = tmp_path / "marker"
+    (tmp_path / "their_module.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def change(configuration):
+        layer = configuration["config"]["layers"][-1]
+        layer["module"], layer["registered_name"] = "their_module", "Theirs>Dense"
+        return configuration
+
+    path = rewrite(saved(sequential(), suffix), change)
+    refused(path, "got a custom object, their_module.Dense: save the model without it, or export")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("builtins", "eval"),
+        ("os", "system"),
+        ("kerasevil.layers", "Dense"),
+        ("keras.layers", "TFSMLayer"),
+        ("keras.utils", "get_file"),
+        ("keras.layers", "NoSuchLayer"),
+        (7, "Dense"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_other_objects_than_layers_are_refused(saved, suffix, module, name):
+    def change(configuration):
+        layer = configuration["config"]["layers"][1]
+        layer["module"], layer["class_name"] = module, name
+        return configuration
+
+    refused(rewrite(saved(sequential(), suffix), change), "custom object|own layers|code of its")
+
+
+def test_a_class_that_this_process_has_registered_is_refused(saved):
+    import keras
+
+    @keras.saving.register_keras_serializable("Theirs")
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.GlobalAveragePooling2D()(Doubled()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    refused(saved(model), "got a custom object, .*Doubled")
+
+
+def test_arithmetic_of_keras_2_is_refused_with_a_way_out(machine, tmp_path):
+    path = tmp_path / "model.h5"
+    shutil.copy(machine[1], path)
+
+    def change(configuration):
+        text = json.dumps(configuration)
+        return json.loads(text.replace('"class_name": "Add"', '"class_name": "TFOpLambda"'))
+
+    rewrite_h5(path, change)
+    for unsafe in (True, False):
+        match = "got a TFOpLambda of Keras 2, 'block_add': export a SavedModel there"
+        refused(path, match, Options(ONES, ONES, unsafe=unsafe))
+
+
+def test_a_keras_file_of_keras_2_is_refused_with_a_way_out(saved):
+    def change(configuration):
+        return {**configuration, "module": "keras.src.engine.functional"}
+
+    refused(rewrite(saved(plain()), change), "got one of Keras 2: save it there as .h5, or export")
+
+
+# ---------------------------------------------------------------- damaged and other files
+
+
+def test_damaged_h5_files(saved, tmp_path):
+    whole = saved(plain(), ".h5").read_bytes()
+    archive = saved(plain()).read_bytes()
+    path = tmp_path / "other.h5"
+    for content, match in (
+        (b"", "expected a Keras model in HDF5, got another kind of file, or an empty one"),
+        (b"weights of a text file\n", "expected a Keras model in HDF5, got another kind of file"),
+        (archive, "got a zip archive: unpack it first, or name it .keras"),
+        (pickle.dumps({"weights": [1.0]}), "got a pickle, which could run any code"),
+        (whole[: len(whole) // 2], "expected a sound HDF5 file"),
+        (whole[:4000], "expected a sound HDF5 file"),
+        (whole[:12], "expected a sound HDF5 file"),
+    ):
+        path.write_bytes(content)
+        refused(path, match)
+
+
+def test_weights_alone(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    plain().save_weights(path)
+    refused(path, "expected a whole model, got weights alone: save it with model.save")
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "3",
+        "null",
+        "{}",
+        '{"class_name": "DepthwiseConv2D", "config": null}',
+        '{"class_name": "DepthwiseConv2D"}',
+        '{"class_name": 4}',
+        '{"class_name": "Sequential"}',
+        "[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_damaged_configurations(saved, suffix, configuration):
+    import h5py
+
+    path = saved(plain(), suffix)
+    if suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            del file.attrs["model_config"]
+            file.attrs["model_config"] = configuration[:60_000]
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", configuration)
+    refused(path, "expected ")
+
+
+def test_a_configuration_that_is_no_text(saved):
+    import h5py
+
+    path = saved(plain(), ".h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = np.arange(3)
+    refused(path, "expected JSON in its model_config")
+
+
+def test_damaged_keras_files(saved, tmp_path):
+    whole = saved(plain()).read_bytes()
+    path = tmp_path / "other.keras"
+    for content in (b"", b"some text\n", whole[: len(whole) // 2], b"PK\x03\x04"):
+        path.write_bytes(content)
+        refused(path, "expected a Keras 3 file, a zip archive with config.json: ")
+    path.write_bytes(whole)
+    rewrite_keras(path, lambda configuration: configuration)
+    with zipfile.ZipFile(path) as archive:
+        configuration = archive.read("config.json")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", configuration)
+    refused(path, "expected a model of Keras' own layers")  # the weights are missing
