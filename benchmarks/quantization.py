@@ -18,7 +18,7 @@ from unittest.mock import patch
 from common import argument_parser, machine_facts, report, verdict
 
 if TYPE_CHECKING:
-    from kit.export.exporter import Exported
+    from kit.export.exported import Exported
 
 PLAIN = "int8, plain"
 MOST_DROP_POINTS = {"int8": 0.7}

@@ -100,7 +100,7 @@ def unavoidable(
     from converters.network import of_keras
     from converters.tflite import convert_network
     from kit.evaluation.evaluate import score_files
-    from kit.export.exporter import describe
+    from kit.export.finish import finish
     from kit.runtime import Classifier
 
     seconds: defaultdict[str, float] = defaultdict(float)
@@ -145,7 +145,7 @@ def unavoidable(
             card = ModelCard(
                 choice.name, choice.alpha, weights.description, mode, spec, dataset.labels
             )
-            describe(path, made, card)
+            path.write_bytes(finish(made, card).content)
             with Classifier.open(path) as classifier:
                 measure("score", score_files, classifier, dataset.root, parts["test"])
     return dict(seconds)

@@ -290,7 +290,7 @@ def train(
 ) -> None:
     """Retrain on labelled photographs, convert, score the converted files."""
     from kit.data import DataSettings, SplitSettings
-    from kit.export.exporter import Gates
+    from kit.export.exported import Gates
     from kit.training.learning import RECIPES
     from kit.workflows.train import TrainSettings
     from kit.workflows.train import train as run_training
@@ -438,7 +438,7 @@ def convert(
     import kit.workflows.convert as conversion
     from converters.sources.frozen_graph import Options
     from kit.cli.text import comparison_text
-    from kit.export.exporter import Gates, summary, verification
+    from kit.export.exported import Gates, summary, verification
 
     if compare == (output is not None):
         raise ValueError("expected --output FILE, or --compare, which writes no file")

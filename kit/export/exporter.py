@@ -2,171 +2,64 @@
 
 from __future__ import annotations
 
-import platform
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters.network import Network
-from converters.operators import check_runtime, minimum_runtime
-from converters.packaging import add_metadata
+from converters.operators import check_runtime
 from converters.tflite import convert_network
-from kit.data import Dataset
-from kit.data.split import groups_of
 from kit.errors import AccuracyError, ConversionError, DataError
-from kit.evaluation.evaluate import score_files, truth_of
-from kit.evaluation.metrics import Agreement, Evaluation, Scores, Truth
+from kit.evaluation.evaluate import score_files
+from kit.evaluation.metrics import Agreement, Evaluation, Scores
 from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
-from kit.model.model_file import (
-    CARD_NAME,
-    LABELS_NAME,
-    append_files,
-    card_content,
-    read_model_file,
-)
+from kit.export.exported import Exported, Gates
+from kit.export.finish import finish
+from kit.export.modes import AUTO, AUTO_DROP, AUTO_MODES
+from kit.export.scoring_set import ScoringSet
 from kit.model.preprocess import Pixels, to_input
-from kit.model.spec import QUANTIZATION_MODES, ModelCard, OperatingPoint
+from kit.model.spec import ModelCard, OperatingPoint
 from kit.reporting import Reporter, Silent, tell_left_out
 from kit.runtime import Classifier
-from kit.runtime.self_test import PATTERNS, draw_pattern, make_golden, self_test
+from kit.runtime.self_test import PATTERNS, draw_pattern
 
-AUTO = "auto"
-AUTO_MODES = ("int8", "int8_float_head", "int16x8", "float16")
-"""What `auto` tries, smallest and fastest first."""
-AUTO_DROP = 0.01
-"""Of accuracy that `auto` lets a file lose, unless told otherwise."""
 SOURCE_TOLERANCE = 1e-4
 """Largest difference of a score between the source and its float32 file."""
 _SOURCE_IMAGES = 16
 
-GOLDEN_TOLERANCE = {
-    "float32": 0.001,
-    "float16": 0.02,
-    "dynamic": 0.05,
-    "int8": 0.03,
-    "int8_float_head": 0.03,
-    "int16x8": 0.01,
-}
-"""Difference of a score that a golden check lets pass, by quantisation, besides the kernels' own.
 
-Another processor sums in another order and rounds elsewhere; a wrong preprocessing or a broken
-kernel moves scores by far more.
-"""
+@dataclass
+class _Measured:
+    """What the runtime found out about one file while it was finished."""
 
-
-@dataclass(frozen=True)
-class Trial:
-    """Photographs on which the files of one network are compared.
-
-    Attributes:
-        name: `test` for the test part of a run, `images` for what the user gave.
-        root: their folder.
-        paths: relative to it.
-        truth: int64, index of the label of each; None: they are not labelled.
-        groups: of each (patients), for the intervals; None: each by itself.
-    """
-
-    name: str
-    root: Path
-    paths: tuple[str, ...]
-    truth: Truth | None
-    groups: tuple[str, ...] | None = None
-
-    @classmethod
-    def of_part(cls, dataset: Dataset, part: str, paths: Sequence[str], group_regex: str) -> Trial:
-        """A part of a run's images, with their labels and groups."""
-        groups = groups_of(dataset, paths, group_regex)
-        return cls(part, dataset.root, tuple(paths), truth_of(dataset, paths), groups)
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One packaged file and what was measured on it.
-
-    Attributes:
-        mode: quantisation.
-        content: the file.
-        card: as it stands in the file.
-        evaluation: on labelled photographs; None without.
-        agreement: with the float32 file on photographs; None without.
-        source_difference: largest of a score between the source and the float32 file.
-        source_images: on how many images that was looked at, drawn patterns among them.
-        operators: as kit.model.model_file.ModelFile has them.
-        scores: on the photographs, float32 `[photographs, labels]`; None without.
-    """
-
-    mode: str
-    content: bytes
-    card: ModelCard
-    evaluation: Evaluation | None
-    agreement: Agreement | None
+    scores: Scores | None = None
+    evaluation: Evaluation | None = None
+    agreement: Agreement | None = None
     source_difference: float = 0.0
     source_images: int = 0
-    operators: tuple[tuple[int, str, int], ...] = ()
-    scores: Scores | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What a converted model must reach; else nothing is kept.
-
-    Attributes:
-        max_accuracy_drop: that a file's accuracy on the test part may lie below float32's, 0 to 1.
-        assert_accuracy_at_least: on the test part, 0 to 1.
-    """
-
-    max_accuracy_drop: float | None = None
-    assert_accuracy_at_least: float | None = None
-
-    def check(self, exported: Mapping[str, Exported], modes: Sequence[str]) -> None:
-        """Raises AccuracyError for the first file that fails, ValueError without accuracies."""
-        if self == Gates():
-            return
-        reference = exported["float32"].evaluation
-        if reference is None:
-            raise ValueError(
-                "expected labelled images to measure accuracy on, got none: give --images"
-            )
-        float32 = reference.accuracy
-        for mode in modes:
-            evaluation = exported[mode].evaluation
-            assert evaluation is not None  # all files of one Exporter have the same photographs
-            accuracy = evaluation.accuracy
-            drop = float32.value - accuracy.value
-            if self.max_accuracy_drop is not None and drop > self.max_accuracy_drop:
-                raise AccuracyError(
-                    f"expected {mode} to lose at most {self.max_accuracy_drop:.4f} of float32's "
-                    f"accuracy, it lost {drop:.4f} ({accuracy} after {float32}); nothing was kept: "
-                    "try int16x8 or float16, or more --representative-images"
-                )
-            least = self.assert_accuracy_at_least
-            if least is not None and accuracy.value < least:
-                raise AccuracyError(
-                    f"expected an accuracy of at least {least:.4f}, {mode} has {accuracy}; "
-                    "nothing was kept: add images, or take a larger backbone or resolution"
-                )
 
 
 class Exporter:
-    """Converts one network to any mode, packages and scores the files.
+    """Converts one network to any mode, packages the files and scores them.
+
+    Each mode is made once, however often it is asked for.
 
     Args:
         network: from input to scores.
         card: all but quantisation, operators, metrics and golden checks.
         representative_dataset: pixels for quantisation, uint8 `[side, side, 3]`.
-        trial: the photographs to score.
+        scoring_set: the photographs to score the files on; None: there are none.
         target_runtime: key of converters.operators.RUNTIMES that must have all operators.
-        reporter: progress.
+        reporter: is told of progress.
         targets: what the operating point must reach on `validation`; None: no operating point.
-        validation: the photographs that it is chosen on.
+        validation: the photographs that the operating point is chosen on.
         known: photographs of what the network knows, by part, for a screening form; None: there
             are none.
+
+    Raises ConversionError where the labels do not fit the network.
     """
 
     def __init__(
@@ -174,12 +67,12 @@ class Exporter:
         network: Network,
         card: ModelCard,
         representative_dataset: Sequence[Pixels],
-        trial: Trial | None,
+        scoring_set: ScoringSet | None,
         target_runtime: str | None = None,
         reporter: Reporter | None = None,
         targets: Targets | None = None,
-        validation: Trial | None = None,
-        known: Mapping[str, Trial] | None = None,
+        validation: ScoringSet | None = None,
+        known: Mapping[str, ScoringSet] | None = None,
     ) -> None:
         if network.output_width != len(card.labels):
             raise ConversionError(
@@ -189,7 +82,7 @@ class Exporter:
         self._network = network
         self._card = card
         self._representative = representative_dataset
-        self._trial = trial
+        self._scoring_set = scoring_set
         self._target_runtime = target_runtime
         self._targets = targets
         self._validation = validation
@@ -200,14 +93,25 @@ class Exporter:
         self._float32_scores: Scores | None = None
 
     @property
-    def trial(self) -> Trial | None:
+    def scoring_set(self) -> ScoringSet | None:
         """The images that are scored, without those that could not be read."""
-        return self._trial
+        return self._scoring_set
 
     @property
     def labelled(self) -> bool:
         """Whether accuracies can be measured."""
-        return self._trial is not None and self._trial.truth is not None
+        return self._scoring_set is not None and self._scoring_set.truth is not None
+
+    def export_all(self, modes: Sequence[str], gates: Gates) -> dict[str, Exported]:
+        """The packaged files of these modes, or the one that `auto` chooses, by mode.
+
+        Raises AccuracyError where a file misses a gate; else as `export` and `choose`.
+        """
+        if AUTO in modes:
+            modes = (self.choose(gates.max_accuracy_drop).mode,)
+        files = {mode: self.export(mode) for mode in modes}
+        gates.check({"float32": self.reference(), **files}, tuple(files))
+        return files
 
     def export(self, mode: str) -> Exported:
         """The packaged file of a mode, scored.
@@ -216,7 +120,7 @@ class Exporter:
             ConversionError: it cannot be made, answers otherwise than the source, fails its own
                 golden check, or needs a newer runtime than the target.
             ModelFileError, InferenceError: the runtime refuses it.
-            DataError: no image of the trial can be read.
+            DataError: no image of the scoring set can be read.
         """
         self.reference()
         if mode not in self._made:
@@ -264,52 +168,65 @@ class Exporter:
         flatbuffer = convert_network(self._network, mode, spec, self._representative, self._float32)
         if mode == "float32":
             self._float32 = flatbuffer
-        card = replace(self._card, quantization=mode)
-        with tempfile.TemporaryDirectory(prefix="kit-") as folder:
-            path = Path(folder, f"{mode}.tflite")
-            card, operators = describe(path, flatbuffer, card)
-            with Classifier.open(path) as classifier:
-                difference, count = self._compare_with_source(classifier, mode)
-                scores = self._score(classifier, mode)
-                point, operation = self._operate(classifier, scores)
-            evaluation, agreement, figures = self._measure(scores)
-            conversion = {
-                "largest_difference_to_source": round(difference, 9),
-                "source_images": count,
-            }
-            metrics = {"conversion": conversion, **figures, **operation}
-            card = replace(card, metrics=metrics, operating_point=point)
-            content = package(path, flatbuffer, card)
+        measured = _Measured()
+        file = finish(
+            flatbuffer,
+            replace(self._card, quantization=mode),
+            lambda classifier, card: self._measure(classifier, card, measured),
+        )
         self._made[mode] = Exported(
-            mode, content, card, evaluation, agreement, difference, count, operators, scores
+            mode,
+            file.content,
+            file.card,
+            measured.evaluation,
+            measured.agreement,
+            measured.source_difference,
+            measured.source_images,
+            file.operators,
+            measured.scores,
         )
 
-    def _measure(
+    def _measure(self, classifier: Classifier, card: ModelCard, measured: _Measured) -> ModelCard:
+        """The card with what this file does; `measured` keeps the rest of it."""
+        mode = card.quantization
+        difference, count = self._compare_with_source(classifier, mode)
+        measured.source_difference, measured.source_images = difference, count
+        measured.scores = self._score(classifier, mode)
+        point, operation = self._operate(classifier, measured.scores)
+        measured.evaluation, measured.agreement, figures = self._evaluate(measured.scores)
+        conversion = {
+            "largest_difference_to_source": round(difference, 9),
+            "source_images": count,
+        }
+        metrics = {"conversion": conversion, **figures, **operation}
+        return replace(card, metrics=metrics, operating_point=point)
+
+    def _evaluate(
         self, scores: Scores | None
     ) -> tuple[Evaluation | None, Agreement | None, dict[str, Any]]:
-        """Figures on the trial, and how they stand in the card."""
-        trial = self._trial
-        if trial is None or scores is None:
+        """Figures on the scoring_set, and how they stand in the card."""
+        scoring_set = self._scoring_set
+        if scoring_set is None or scores is None:
             return None, None, {}
         if self._float32_scores is None:
             self._float32_scores = scores
         agreement = Agreement.of(scores, self._float32_scores)
-        if trial.truth is None:
-            return None, agreement, {trial.name: agreement.to_json()}
+        if scoring_set.truth is None:
+            return None, agreement, {scoring_set.name: agreement.to_json()}
         evaluation = Evaluation.of(
-            scores, trial.truth, self._card.labels, trial.paths, trial.groups
+            scores, scoring_set.truth, self._card.labels, scoring_set.paths, scoring_set.groups
         )
-        figures = {**test_metrics(evaluation), **agreement.to_json()}
-        return evaluation, agreement, {trial.name: figures}
+        figures = {**_test_metrics(evaluation), **agreement.to_json()}
+        return evaluation, agreement, {scoring_set.name: figures}
 
     def _operate(
         self, classifier: Classifier, scores: Scores | None
     ) -> tuple[OperatingPoint | None, dict[str, Any]]:
-        """Chosen on the file's own validation scores; what it does there and on the trial."""
-        targets, validation, trial = self._targets, self._validation, self._trial
-        if targets is None or validation is None or trial is None or scores is None:
+        """Chosen on the file's own validation scores; what it does there and on the scoring set."""
+        targets, validation, scoring_set = self._targets, self._validation, self._scoring_set
+        if targets is None or validation is None or scoring_set is None or scores is None:
             return None, {}
-        assert validation.truth is not None and trial.truth is not None  # parts of a run
+        assert validation.truth is not None and scoring_set.truth is not None  # parts of a run
         chosen_on, unreadable = score_files(
             classifier, validation.root, validation.paths, self._reporter, "operating point"
         )
@@ -329,26 +246,24 @@ class Exporter:
             ).to_json()
             for part, found, truth in (
                 (validation, chosen_on, validation.truth),
-                (trial, scores, trial.truth),
+                (scoring_set, scores, scoring_set.truth),
             )
         }
         return point, {"operating_point": figures}
 
     def _score(self, classifier: Classifier, mode: str) -> Scores | None:
-        if self._trial is None:
+        scoring_set = self._scoring_set
+        if scoring_set is None:
             return None
         scores, unreadable = score_files(
-            classifier, self._trial.root, self._trial.paths, self._reporter, f"scoring {mode}"
+            classifier, scoring_set.root, scoring_set.paths, self._reporter, f"scoring {mode}"
         )
         if unreadable:
-            kept = [index for index, p in enumerate(self._trial.paths) if p not in unreadable]
-            if not kept or self._trial.name == "test":
-                raise _not_scored(self._trial.root, unreadable)
+            readable = scoring_set.without(unreadable)
+            if not readable.paths or scoring_set.name == "test":
+                raise _not_scored(scoring_set.root, unreadable)
             tell_left_out(tuple(unreadable.items()), self._reporter)
-            truth = None if self._trial.truth is None else self._trial.truth[kept]
-            paths = tuple(self._trial.paths[index] for index in kept)
-            groups = self._trial.groups and tuple(self._trial.groups[index] for index in kept)
-            self._trial = replace(self._trial, paths=paths, truth=truth, groups=groups)
+            self._scoring_set = readable
         return scores
 
     def _compare_with_source(self, classifier: Classifier, mode: str) -> tuple[float, int]:
@@ -371,105 +286,12 @@ class Exporter:
         return difference, len(images)
 
 
-def describe(
-    path: Path, flatbuffer: bytes, card: ModelCard
-) -> tuple[ModelCard, tuple[tuple[int, str, int], ...]]:
-    """Writes the file, and completes the card with what only the file can tell.
-
-    Returns the card and the file's operators.
-    """
-    _write(path, add_metadata(flatbuffer, card), card)
-    operators = read_model_file(path).operators
-    card = replace(card, minimum_runtime=minimum_runtime(operators, card.quantization))
-    with Classifier.open(path) as classifier:
-        golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])
-    return replace(card, golden=golden), operators
-
-
-def package(path: Path, flatbuffer: bytes, card: ModelCard) -> bytes:
-    """Writes the finished file and repeats its golden checks on it; returns its content.
-
-    Raises ConversionError where a check fails.
-    """
-    _write(path, add_metadata(flatbuffer, card), card)
-    with Classifier.open(path) as classifier:
-        failed = [check.pattern for check in self_test(classifier) if not check.passed]
-    if failed:
-        raise ConversionError(
-            f"expected the finished file to pass its golden checks, it fails {failed}; nothing "
-            "was kept: the runtime does not give the same answer twice"
-        )
-    return path.read_bytes()
-
-
-def check_modes(modes: Sequence[str]) -> None:
-    """Raises ValueError for an unknown quantisation mode, or none, or more beside `auto`."""
-    known = (*QUANTIZATION_MODES, AUTO)
-    if unknown := [mode for mode in modes if mode not in known]:
-        raise ValueError(
-            f"expected quantisation modes of {', '.join(known)}, got {', '.join(unknown)}"
-        )
-    if not modes:
-        raise ValueError("expected at least one quantisation mode, got none")
-    if AUTO in modes and len(modes) > 1:
-        raise ValueError("expected auto alone, got other quantisation modes beside it")
-
-
-def summary(exported: Exported, remark: str = "") -> str:
-    """One line on a file: size, accuracy with its interval, agreement with float32."""
-    parts = [f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB"]
-    if exported.evaluation is not None:
-        parts.append(f"accuracy {exported.evaluation.accuracy}")
-    if exported.agreement is not None:
-        parts.append(
-            f"same answer as float32 {exported.agreement.top_1:.4f} (N={exported.agreement.n}), "
-            f"largest score difference {exported.agreement.largest_difference:.4f}"
-        )
-    return ", ".join(parts) + f"; runs from TensorFlow Lite {exported.card.minimum_runtime}"
-
-
-def verification(exported: Exported) -> str:
-    """What was compared on how many images, besides what `summary` says."""
-    against = "" if exported.agreement else "; no photographs were given to compare answers on"
-    return (
-        "checked: the float32 file against its source, largest score difference "
-        f"{exported.source_difference:.1e} (N={exported.source_images}); "
-        f"{len(exported.card.golden)} golden checks passed on the finished file{against}"
-    )
-
-
-def test_metrics(evaluation: Evaluation) -> dict[str, Any]:
+def _test_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """What of an evaluation goes into a card: counts and rates, no file names, no curves."""
     data = evaluation.to_json()
     for name in ("misclassified", "labels", "reliability"):
         data.pop(name, None)
     return data
-
-
-def _write(path: Path, flatbuffer: bytes, card: ModelCard) -> None:
-    labels = "".join(f"{label}\n" for label in card.labels)
-    path.write_bytes(
-        append_files(
-            flatbuffer,
-            {LABELS_NAME: labels.encode(), CARD_NAME: card_content(card.to_json())},
-        )
-    )
-
-
-def package_versions() -> dict[str, str]:
-    """Of the packages that make a model."""
-    found = {"python": platform.python_version()}
-    for name in ("mobilenet-kit", "tensorflow", "keras", "numpy", "pillow", "ai-edge-litert"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def now() -> str:
-    """UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _not_scored(root: Path, unreadable: Mapping[str, str]) -> DataError:

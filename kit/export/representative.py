@@ -10,7 +10,7 @@ from pathlib import Path
 from kit.data import Dataset, scan_images
 from kit.errors import DataError, ImageError
 from kit.evaluation.evaluate import truth_of
-from kit.export.exporter import Trial
+from kit.export.scoring_set import ScoringSet
 from kit.model.preprocess import Pixels, fit_pixels
 from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter, tell_left_out
@@ -53,7 +53,7 @@ def choose_photographs(
     spec: PreprocessSpec,
     labels: tuple[str, ...],
     reporter: Reporter,
-) -> tuple[list[Pixels], Trial | None]:
+) -> tuple[list[Pixels], ScoringSet | None]:
     """What quantisation looks at, and what files are compared on: other photographs.
 
     Args:
@@ -66,11 +66,11 @@ def choose_photographs(
     Raises DataError where a folder is none, or has too few images.
     """
     representative: list[Pixels] | None = None
-    trial = None
+    scoring_set = None
     if representative_images is not None:
-        representative, trial = _unlabelled(representative_images, spec, reporter)
+        representative, scoring_set = _unlabelled(representative_images, spec, reporter)
     if images is None:
-        return representative or [], trial
+        return representative or [], scoring_set
     dataset = scan_images(images, labels=labels)
     for line in dataset.warnings:
         reporter.warn(line)
@@ -86,13 +86,13 @@ def choose_photographs(
         representative, unreadable = _read(images, [images / path for path in chosen], spec)
         tell_left_out(unreadable, reporter)
         paths = [path for path in paths if path not in set(chosen)]
-    trial = Trial("images", dataset.root, tuple(paths), truth_of(dataset, paths))
-    return representative, trial
+    scoring_set = ScoringSet("images", dataset.root, tuple(paths), truth_of(dataset, paths))
+    return representative, scoring_set
 
 
 def _unlabelled(
     folder: Path, spec: PreprocessSpec, reporter: Reporter
-) -> tuple[list[Pixels], Trial]:
+) -> tuple[list[Pixels], ScoringSet]:
     """A seeded choice of a folder's images to quantise by, and others to compare on."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of representative images, it is none")
@@ -109,7 +109,7 @@ def _unlabelled(
     left_out = {path for path, _ in unreadable}
     compared = [str(path.relative_to(folder)) for path in (paths[:IMAGES] if seen else others)]
     kept = tuple(path for path in compared if path not in left_out)
-    return pixels, Trial("images", folder, kept, None)
+    return pixels, ScoringSet("images", folder, kept, None)
 
 
 def _read(

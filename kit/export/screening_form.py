@@ -1,12 +1,10 @@
-"""The screening form of a finished file, and heat maps of any file."""
+"""The screening form of a finished file: it also tells unknown images, and has a heat map."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +12,18 @@ import numpy.typing as npt
 from converters.extra_outputs import (
     feature_probe,
     has_activation_map,
-    with_activation_map,
 )
 from converters.extra_outputs import screening_form as extended
 from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.errors import ConversionError, DataError, ImageError
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.unknown import accepting_threshold
-from kit.export.exporter import Exported, Trial, describe, package
-from kit.model.preprocess import Pixels, to_input
-from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec, Screening
+from kit.export.exported import Exported
+from kit.export.finish import finish
+from kit.export.heat_maps import run_pixels
+from kit.export.scoring_set import ScoringSet
+from kit.model.spec import UNFAMILIARITY, PreprocessSpec, Screening
 from kit.reporting import Reporter, Silent
-from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
@@ -52,47 +50,11 @@ def check_enough(train: int, validation: int) -> None:
         )
 
 
-class HeatMaps:
-    """Where a model looks, for any packaged file: its map is added in memory.
-
-    Not for two threads at once.
-    """
-
-    def __init__(self, content: bytes, spec: PreprocessSpec) -> None:
-        """Args:
-            content: a .tflite file, plain or screening.
-            spec: what turns a photograph into its input.
-
-        Raises ConversionError where its network allows no map.
-        """
-        self._spec = spec
-        self._runner = Runner(with_activation_map(content), default_threads())
-
-    def __call__(self, image: Any, label: int | None = None) -> tuple[Pixels, ActivationMap]:
-        """What kit.runtime.explain.overlay draws.
-
-        Args:
-            image: as kit.runtime.images.read_image takes it.
-            label: index; None: the best one.
-
-        Returns:
-            What the model saw of the photograph, uint8 `[height, width, 3]`, and its map for the
-            label, float32 `[rows, columns]`.
-
-        Raises ImageError where the image cannot be read.
-        """
-        pixels = read_image(image, self._spec.input_resolution)
-        scores = _run(self._runner, pixels, self._spec)
-        chosen = int(scores.argmax()) if label is None else label
-        whole = self._runner.further(ACTIVATION_MAP)
-        return seen_part(pixels, self._spec), whole[0, :, :, chosen]
-
-
 def screening_form(
     exported: Exported,
-    train: Trial,
-    validation: Trial,
-    test: Trial | None = None,
+    train: ScoringSet,
+    validation: ScoringSet,
+    test: ScoringSet | None = None,
     reporter: Reporter | None = None,
 ) -> Exported:
     """A finished plain file with the further outputs of a screening model.
@@ -138,20 +100,13 @@ def screening_form(
         screening=Screening(threshold, has_activation_map(plain)),
         metrics={**exported.card.metrics, "unknown": figures},
     )
-    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
-        path = Path(folder, "screening.tflite")
-        card, operators = describe(path, flatbuffer, card)
-        content = package(path, flatbuffer, card)
-    return replace(exported, content=content, card=card, operators=operators)
-
-
-def _run(runner: Runner, pixels: Pixels, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
-    return runner.run(to_input(pixels, spec, runner.input.dtype, runner.input.quantization))
+    file = finish(flatbuffer, card)
+    return replace(exported, content=file.content, card=file.card, operators=file.operators)
 
 
 def _over_images(
     content: bytes,
-    trial: Trial,
+    photographs: ScoringSet,
     spec: PreprocessSpec,
     read: Callable[[Runner, npt.NDArray[np.float32]], npt.NDArray[np.float32]],
     reporter: Reporter,
@@ -161,20 +116,22 @@ def _over_images(
 
     def work(path: str) -> npt.NDArray[np.float32]:
         try:
-            pixels = read_image(trial.root / path, spec.input_resolution)
+            pixels = read_image(photographs.root / path, spec.input_resolution)
         except ImageError as error:
-            raise DataError(f"{trial.root / path}: {error}") from error
+            raise DataError(f"{photographs.root / path}: {error}") from error
         with runners.borrowed() as runner:
-            return read(runner, _run(runner, pixels, spec))
+            return read(runner, run_pixels(runner, pixels, spec))
 
-    results = ordered_map(work, trial.paths, default_threads())
-    return np.stack([*reporter.track(results, len(trial.paths), f"features of {trial.name}")])
+    results = ordered_map(work, photographs.paths, default_threads())
+    return np.stack(
+        [*reporter.track(results, len(photographs.paths), f"features of {photographs.name}")]
+    )
 
 
 def _check_scores(plain: bytes, screening: bytes, spec: PreprocessSpec) -> None:
     runners = Runner(plain), Runner(screening)
     for index in range(PATTERNS):
-        one, other = (_run(runner, draw_pattern(index), spec) for runner in runners)
+        one, other = (run_pixels(runner, draw_pattern(index), spec) for runner in runners)
         if not np.array_equal(one, other):
             raise ConversionError(
                 "expected the screening form to have the plain file's scores, it differs by "

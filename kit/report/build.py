@@ -15,8 +15,9 @@ from kit.evaluation.evaluate import ModelEvaluation
 from kit.evaluation.metrics import Accuracy, Evaluation
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.thresholds import Operation
-from kit.export.exporter import Exported, Trial
-from kit.export.screening_form import HeatMaps
+from kit.export.exported import Exported
+from kit.export.heat_maps import HeatMaps
+from kit.export.scoring_set import ScoringSet
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.report.content import (
     ClassCount,
@@ -42,7 +43,7 @@ def of_run(
     record: Mapping[str, Any],
     dataset: Dataset,
     files: Mapping[str, Exported],
-    trial: Trial,
+    trial: ScoringSet,
     warnings: Sequence[str] = (),
 ) -> Report:
     """The report of a training run.

@@ -18,7 +18,7 @@ from kit.data import Dataset, load_dataset, split_dataset
 from kit.data.split import check_split, group_warnings, groups_of
 from kit.device.benchmark import benchmark
 from kit.errors import KitError, SpecError, TrainingError, WeightsError
-from kit.export.exporter import now
+from kit.export.finish import now
 from kit.files import write_beside
 from kit.model.spec import SCHEMA_VERSION
 from kit.quiet import quiet_native

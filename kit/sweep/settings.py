@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.data import Dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
-from kit.export.exporter import AUTO
+from kit.export.modes import AUTO
 from kit.files import write_beside
 from kit.model.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.runtime.images import read_image

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from kit.errors import ConversionError, KitError
-from kit.export.exporter import Exported
+from kit.export.exported import Exported
 from kit.model.preprocess import to_input
 from kit.model.spec import QUANTIZATION_MODES, ModelCard
 from kit.reporting import Reporter

@@ -17,17 +17,12 @@ from converters.targets.table import TARGETS
 from kit.data import PARTS, DataSettings, load_dataset
 from kit.errors import ConversionError, DataError
 from kit.evaluation.thresholds import Targets
-from kit.export.exporter import (
-    AUTO,
-    Exported,
-    Exporter,
-    Gates,
-    Trial,
-    check_modes,
-    now,
-    package_versions,
-)
+from kit.export.exported import Exported, Gates
+from kit.export.exporter import Exporter
+from kit.export.finish import now, package_versions
+from kit.export.modes import check_modes
 from kit.export.representative import choose_photographs, read_representative
+from kit.export.scoring_set import ScoringSet
 from kit.export.screening_form import screening_form, screening_name
 from kit.files import check_absent, write_beside
 from kit.model.model_file import read_model_file
@@ -131,8 +126,8 @@ def _screening_form(
     reporter: Reporter | None,
 ) -> Exported:
     known = exporter.known
-    if not known and exporter.trial is not None:
-        known = _known(exporter.trial)
+    if not known and exporter.scoring_set is not None:
+        known = _known(exporter.scoring_set)
     if not known:
         raise ConversionError(
             f"{source}: expected photographs of what the model knows, for a screening form, got "
@@ -187,12 +182,7 @@ def export_source(
 
 
 def _export(exporter: Exporter, settings: ConvertSettings) -> Exported:
-    if settings.quantize == AUTO:
-        exported = exporter.choose(settings.gates.max_accuracy_drop)
-    else:
-        exported = exporter.export(settings.quantize)
-    both = {"float32": exporter.reference(), exported.mode: exported}
-    settings.gates.check(both, (exported.mode,))
+    (exported,) = exporter.export_all((settings.quantize,), settings.gates).values()
     return exported
 
 
@@ -227,10 +217,10 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
         )
     model = load_keras_model(run / MODEL_NAME)
     regex = card.dataset.get("group_regex", "")
-    trials = {}
+    parts = {}
     for part in PARTS:
         paths = [path for path, of in record["split"].items() if of == part]
-        trials[part] = Trial.of_part(dataset, part, paths, regex)
+        parts[part] = ScoringSet.of_part(dataset, part, paths, regex)
     targets = record["settings"].get("targets")
     if settings.representative_images is None:
         representative = read_representative(
@@ -244,12 +234,12 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
         of_keras(model, card.preprocess.input_resolution),
         card,
         representative,
-        trials["test"],
+        parts["test"],
         settings.target_runtime,
         reporter,
         targets=None if targets is None else Targets(**targets),
-        validation=trials["validation"],
-        known=trials,
+        validation=parts["validation"],
+        known=parts,
     )
 
 
@@ -283,25 +273,27 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         versions=package_versions(),
         created=now(),
     )
-    representative, trial = choose_photographs(
+    representative, scoring_set = choose_photographs(
         settings.images, settings.representative_images, spec, labels, reporter
     )
     return Exporter(
         source.network,
         card,
         representative,
-        trial,
+        scoring_set,
         settings.target_runtime,
         reporter,
     )
 
 
-def _known(trial: Trial) -> dict[str, Trial]:
+def _known(photographs: ScoringSet) -> dict[str, ScoringSet]:
     """Four fifths to fit on, by chance, and one to choose a threshold on."""
-    paths = list(trial.paths)
+    paths = list(photographs.paths)
     random.Random(0).shuffle(paths)
     fifth = len(paths) // 5
     return {
-        "train": replace(trial, name="train", paths=tuple(paths[fifth:]), truth=None),
-        "validation": replace(trial, name="validation", paths=tuple(paths[:fifth]), truth=None),
+        "train": replace(photographs, name="train", paths=tuple(paths[fifth:]), truth=None),
+        "validation": replace(
+            photographs, name="validation", paths=tuple(paths[:fifth]), truth=None
+        ),
     }

@@ -36,7 +36,7 @@ from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.fitting import Vectors
 from kit.training.head import train_head
 from kit.training.weights import Weights, find_weights, load_backbone
-from kit.workflows.train import TrainSettings
+from kit.workflows.train_settings import TrainSettings
 
 Indices = npt.NDArray[np.int64]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.packaging import quantization_of
 from converters.sources.label_files import read_label_file
 from kit.errors import ConversionError, KitError
-from kit.export.exporter import describe, now, package, package_versions
+from kit.export.finish import finish, now, package_versions
 from kit.files import check_absent, write_beside
 from kit.model.model_file import read_model_file
 from kit.model.spec import ModelCard
@@ -103,9 +102,6 @@ def package_model(
         versions=package_versions(),
         created=now(),
     )
-    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
-        path = Path(folder, "model.tflite")
-        card, _ = describe(path, flatbuffer, card)
-        content = package(path, flatbuffer, card)
-    write_beside(output, content, force)
-    return card
+    finished = finish(flatbuffer, card)
+    write_beside(output, finished.content, force)
+    return finished.card

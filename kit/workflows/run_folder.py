@@ -1,15 +1,78 @@
-"""The record of a finished run."""
+"""The run folder: what lies in it under which name, and its record, written and read."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.data import Dataset
 from kit.errors import SpecError
-from kit.model.spec import check_schema_version, load_json
+from kit.export.exported import Exported
+from kit.model.spec import SCHEMA_VERSION, check_schema_version, load_json
+from kit.training.learning import Learned
 
 MODEL_NAME, RUN_NAME, REPORT_NAME = "model.keras", "run.json", "report.html"
+
+
+def model_name(mode: str) -> str:
+    """The name of the file of a quantisation mode."""
+    return f"model_{mode}.tflite"
+
+
+def write_run(
+    run: Path,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    split: Mapping[str, str],
+    learned: Learned,
+    measured: Mapping[str, Exported],
+    representative: Sequence[str],
+) -> dict[str, Any]:
+    """Writes `labels.txt` and `run.json`.
+
+    Args:
+        run: the folder.
+        settings: of the training, as JSON can hold them.
+        dataset: the images.
+        split: the part of each image, by path.
+        learned: the fitted classifier.
+        measured: every file with its figures, by mode; float32 is always among them.
+        representative: paths of the images that quantisation looked at.
+
+    Returns:
+        The record, as run.json has it.
+    """
+    card = measured["float32"].card.to_json()
+    for name in ("golden", "metrics", "quantization"):
+        card.pop(name)
+    (run / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), "utf-8")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "created": card["created"],
+        "images": str(dataset.root.resolve()),
+        "settings": dict(settings),
+        "card": {**card, "quantization": "float32"},
+        "metrics": {
+            mode: {"size_bytes": len(file.content), **file.card.metrics["test"]}
+            for mode, file in measured.items()
+        },
+        "history": list(learned.history),
+        "fine_tuned": learned.fine_tuned,
+        # With `split`: which images each file answers rightly, to compare files by.
+        "misclassified": {
+            mode: {wrong.image: wrong.predicted for wrong in file.evaluation.misclassified}
+            for mode, file in measured.items()
+            if file.evaluation is not None
+        },
+        "left_out": dict(dataset.left_out),
+        "representative_dataset": list(representative),
+        "split": dict(split),
+    }
+    (run / RUN_NAME).write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")
+    return record
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from kit.errors import ConversionError, ImageError
 from kit.evaluation import Evaluation, Operation, UnknownFigures
 from kit.evaluation.evaluate import ModelEvaluation
 from kit.evaluation.metrics import Agreement, Misclassified
-from kit.export.exporter import Exported, Trial
+from kit.export.exported import Exported
+from kit.export.scoring_set import ScoringSet
 from kit.model.spec import OperatingPoint, Screening
 from kit.report import measure_latency, of_evaluation, of_run, render
 from kit.report.build import most_confused
@@ -507,7 +508,7 @@ def run(data, tmp_path):
         "history": HISTORY,
         "split": split,
     }
-    trial = Trial("test", dataset.root, paths, truth)
+    trial = ScoringSet("test", dataset.root, paths, truth)
     return record, dataset, exported, trial
 
 

@@ -164,7 +164,7 @@ def covered(pixels, y, x):
 
 @pytest.mark.tf
 def test_heat_maps_of_any_file(looking):
-    from kit.export.screening_form import HeatMaps
+    from kit.export.heat_maps import HeatMaps
 
     random = np.random.default_rng(13)
     photo = scene(random, "disc", 20)
@@ -184,7 +184,7 @@ def test_no_heat_map_without_pooling(tmp_path):
     import keras
 
     from converters import convert_model
-    from kit.export.screening_form import HeatMaps
+    from kit.export.heat_maps import HeatMaps
 
     inputs = keras.Input((SIDE, SIDE, 3))
     flat = keras.layers.Flatten()(inputs)

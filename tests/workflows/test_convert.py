@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from converters import convert_model
 from converters.sources.frozen_graph import Options
 from kit.errors import AccuracyError, ConversionError, DataError, OutputExistsError
-from kit.export.exporter import AUTO_MODES, Gates, summary, verification
+from kit.export.exported import Gates, summary, verification
+from kit.export.modes import AUTO_MODES
 from kit.model.model_file import read_model_file
 from kit.model.spec import QUANTIZATION_MODES, PreprocessSpec
 from kit.runtime import Classifier
@@ -165,8 +166,8 @@ def test_a_file_that_fails_its_golden_checks(source, settings, tmp_path, monkeyp
             for check in original(classifier, tolerance)
         )
 
-    original = kit.export.exporter.make_golden
-    monkeypatch.setattr(kit.export.exporter, "make_golden", wrong)
+    original = kit.export.finish.make_golden
+    monkeypatch.setattr(kit.export.finish, "make_golden", wrong)
     with pytest.raises(ConversionError, match=r"pass its golden checks, it fails \[0, 1, 2\]"):
         convert(source / "model.keras", tmp_path / "x.tflite", settings)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from kit.errors import (
     SpecError,
 )
 from kit.evaluation import evaluate_model
-from kit.export.exporter import Gates
+from kit.export.exported import Gates
 from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 from kit.workflows.convert import ConvertSettings, convert

@@ -17,7 +17,8 @@ from kit.errors import (
     TrainingError,
 )
 from kit.evaluation import Accuracy, Evaluation, evaluate_model
-from kit.export.exporter import AUTO_MODES, Gates
+from kit.export.exported import Gates
+from kit.export.modes import AUTO_MODES
 from kit.export.representative import representative_paths
 from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
@@ -254,7 +255,7 @@ def test_impossible_settings(wrong, said):
 
 
 def exported(accuracy):
-    from kit.export.exporter import Exported
+    from kit.export.exported import Exported
 
     scores = np.zeros((100, 2), np.float32)
     scores[: round(100 * accuracy), 0] = 1

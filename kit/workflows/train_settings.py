@@ -1,0 +1,73 @@
+"""Everything that decides what a training run gives, besides the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kit.data import DataSettings, SplitSettings
+from kit.evaluation.thresholds import Targets
+from kit.export.exported import Gates
+from kit.export.modes import check_modes
+from kit.export.representative import IMAGES
+from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
+from kit.training.fine_tune import FineTuneSettings
+from kit.training.fitting import FitSettings
+from kit.training.learning import LearnSettings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides what a run gives, besides the images.
+
+    Attributes:
+        backbone: key of kit.training.backbones.BACKBONES.
+        alpha: width multiplier; None: the backbone's default.
+        input_resolution: in pixels; None: the backbone's default.
+        weights: see kit.training.weights.find_weights.
+        quantize: modes to write a file for.
+        fit: how photographs are made square.
+        resize: the filter.
+        data: where labels, groups and given parts come from.
+        split: shares, seed and groups.
+        fitting, fine_tune, augment, variants: see kit.training.learning.LearnSettings.
+        representative_images: that quantisation looks at, from the train part.
+        gates: what the files must reach.
+        targets: what the operating point must reach; None: none is chosen.
+        intended_use: a sentence for the card.
+        gallery: whether the report may show photographs and file names; None: unless there is
+            DICOM, whose pictures and names are patients'.
+        screening: write the screening form of each file too.
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    alpha: float | None = DEFAULT_ALPHA
+    input_resolution: int | None = None
+    weights: str = "imagenet"
+    quantize: tuple[str, ...] = ("int8",)
+    fit: str = "stretch"
+    resize: str = "bilinear"
+    data: DataSettings = field(default_factory=DataSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    fitting: FitSettings = field(default_factory=FitSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
+    augment: str = "none"
+    variants: int = DEFAULT_VARIANTS
+    representative_images: int = IMAGES
+    gates: Gates = field(default_factory=Gates)
+    targets: Targets | None = None
+    intended_use: str = ""
+    gallery: bool | None = None
+    screening: bool = False
+
+    @property
+    def learning(self) -> LearnSettings:
+        """How the classifier is fitted."""
+        return LearnSettings(self.fitting, self.fine_tune, self.augment, self.variants)
+
+    def __post_init__(self) -> None:
+        check_modes(self.quantize)
+        _ = self.learning  # which checks its own
+        if self.representative_images < 1:
+            raise ValueError(
+                f"expected at least 1 representative image, got {self.representative_images}"
+            )
