@@ -225,30 +225,16 @@ def cross_validate(
     grouped = groups is not None or any(key.startswith("group:") for key in keys.values())
     _check_counts(dataset, truth, members, folds)
 
-    heads: list[Fold] = []
-    pooled = np.zeros((len(truth), len(dataset.labels)), np.float32)
-    unscaled = np.zeros_like(pooled)
-    for repeat in range(repeats):
-        for number, (rest, test) in enumerate(
-            _divide(truth, members, folds, settings.split.seed + repeat)
-        ):
-            raw, scaled, head = _one_head(
-                vectors, truth, members, rest, test, settings, (repeat, number)
-            )
-            reporter.say(
-                f"repeat {repeat + 1}, fold {number + 1} of {folds}: accuracy {head.accuracy}, "
-                f"temperature {head.temperature:.3f}, {head.epochs} epochs"
-            )
-            heads.append(head)
-            if repeat == 0:
-                unscaled[test], pooled[test] = raw, scaled
+    heads, unscaled, pooled = _fold_heads(
+        vectors, truth, members, len(dataset.labels), settings, folds, repeats, reporter
+    )
     named = tuple(str(member) for member in members) if grouped else None
     return CrossValidation(
         labels=dataset.labels,
         folds=folds,
         repeats=repeats,
         groups=len(np.unique(members)),
-        heads=tuple(heads),
+        heads=heads,
         pooled=Evaluation.of(pooled, truth, dataset.labels, paths, named),
         unscaled=Calibration.of(unscaled, truth),
         rankings=rank_labels(pooled, truth, dataset.labels, named),
@@ -258,6 +244,40 @@ def cross_validate(
         truth=truth,
         image_groups=named,
     )
+
+
+def _fold_heads(
+    vectors: Vectors,
+    truth: Truth,
+    members: Indices,
+    classes: int,
+    settings: TrainSettings,
+    folds: int,
+    repeats: int,
+    reporter: Reporter,
+) -> tuple[tuple[Fold, ...], Scores, Scores]:
+    """A head for each fold of each repeat, and what the first repeat's heads answer.
+
+    Returns the heads' figures, and the scores of every image before and after temperature scaling,
+    float32 `[images, classes]`.
+    """
+    heads: list[Fold] = []
+    scaled = np.zeros((len(truth), classes), np.float32)
+    unscaled = np.zeros_like(scaled)
+    for repeat in range(repeats):
+        divided = _divide(truth, members, folds, settings.split.seed + repeat)
+        for number, (rest, test) in enumerate(divided):
+            before, after, head = _one_head(
+                vectors, truth, members, rest, test, settings, (repeat, number)
+            )
+            reporter.say(
+                f"repeat {repeat + 1}, fold {number + 1} of {folds}: accuracy {head.accuracy}, "
+                f"temperature {head.temperature:.3f}, {head.epochs} epochs"
+            )
+            heads.append(head)
+            if repeat == 0:
+                unscaled[test], scaled[test] = before, after
+    return tuple(heads), unscaled, scaled
 
 
 def _bottlenecks(
