@@ -15,15 +15,15 @@ class Exported:
     """One packaged file and what was measured on it.
 
     Attributes:
-        mode: quantisation.
-        content: the file.
-        card: as it stands in the file.
-        evaluation: on labelled photographs; None without.
-        agreement: with the float32 file on photographs; None without.
-        source_difference: largest of a score between the source and the float32 file.
-        source_images: on how many images that was looked at, drawn patterns among them.
+        mode: the quantisation mode.
+        content: the whole file.
+        card: the card as it stands in the file.
+        evaluation: figures on labelled photographs; None without them.
+        agreement: agreement with the float32 file on photographs; None without them.
+        source_difference: largest difference of a score between the source and the float32 file.
+        source_images: number of images that it was measured on, drawn patterns among them.
         operators: as kit.model.model_file.ModelFile has them.
-        scores: on the photographs, float32 `[photographs, labels]`; None without.
+        scores: scores of the photographs, float32 `[photographs, labels]`; None without them.
     """
 
     mode: str
@@ -39,11 +39,12 @@ class Exported:
 
 @dataclass(frozen=True)
 class Gates:
-    """What a converted model must reach; else nothing is kept.
+    """What a converted model must reach; otherwise nothing is kept.
 
     Attributes:
-        max_accuracy_drop: that a file's accuracy on the test part may lie below float32's, 0 to 1.
-        assert_accuracy_at_least: on the test part, 0 to 1.
+        max_accuracy_drop: how far a file's accuracy on the test part may lie below float32's,
+            0 to 1; None: any distance.
+        assert_accuracy_at_least: the lowest accuracy on the test part, 0 to 1; None: any.
     """
 
     max_accuracy_drop: float | None = None
@@ -74,12 +75,12 @@ class Gates:
             if least is not None and accuracy.value < least:
                 raise AccuracyError(
                     f"expected an accuracy of at least {least:.4f}, {mode} has {accuracy}; "
-                    "nothing was kept: add images, or take a larger backbone or resolution"
+                    "nothing was kept: add images, or choose a larger backbone or resolution"
                 )
 
 
 def summary(exported: Exported, remark: str = "") -> str:
-    """One line on a file: size, accuracy with its interval, agreement with float32."""
+    """One line on a file: its size, its accuracy with the interval, its agreement with float32."""
     parts = [f"{exported.mode}{remark}: {len(exported.content) / 1e3:.0f} kB"]
     if exported.evaluation is not None:
         parts.append(f"accuracy {exported.evaluation.accuracy}")
@@ -92,7 +93,7 @@ def summary(exported: Exported, remark: str = "") -> str:
 
 
 def verification(exported: Exported) -> str:
-    """What was compared on how many images, besides what `summary` says."""
+    """One line on what was compared, and on how many images."""
     against = "" if exported.agreement else "; no photographs were given to compare answers on"
     return (
         "checked: the float32 file against its source, largest score difference "

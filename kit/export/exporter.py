@@ -1,4 +1,4 @@
-"""A network to packaged .tflite files that have been scored by the runtime that ships."""
+"""Turns a network into packaged .tflite files that the runtime has scored."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Exporter:
         if not self.labelled:
             raise ValueError(
                 "expected labelled images to choose a quantisation by, got none: give --images, "
-                "or a --quantize of your own"
+                "or name a mode with --quantize"
             )
         max_drop = AUTO_DROP if max_drop is None else max_drop
         for mode in AUTO_MODES:
@@ -159,7 +159,7 @@ class Exporter:
             return exported
         raise AccuracyError(
             f"expected one of {', '.join(AUTO_MODES)} to lose at most {max_drop:g} of accuracy, "
-            "none does; nothing was kept: take float32, or allow more with --max-accuracy-drop"
+            "none does; nothing was kept: use float32, or allow more with --max-accuracy-drop"
         )
 
     def _export(self, mode: str) -> None:
@@ -204,7 +204,7 @@ class Exporter:
     def _evaluate(
         self, scores: Scores | None
     ) -> tuple[Evaluation | None, Agreement | None, dict[str, Any]]:
-        """Figures on the scoring_set, and how they stand in the card."""
+        """Figures on the scoring set, and how they stand in the card."""
         scoring_set = self._scoring_set
         if scoring_set is None or scores is None:
             return None, None, {}
@@ -222,7 +222,7 @@ class Exporter:
     def _operate(
         self, classifier: Classifier, scores: Scores | None
     ) -> tuple[OperatingPoint | None, dict[str, Any]]:
-        """Chosen on the file's own validation scores; what it does there and on the scoring set."""
+        """The operating point, chosen on the file's validation scores, and what it does."""
         targets, validation, scoring_set = self._targets, self._validation, self._scoring_set
         if targets is None or validation is None or scoring_set is None or scores is None:
             return None, {}
@@ -279,9 +279,9 @@ class Exporter:
         difference = float(np.abs(theirs - ours).max())
         if not difference <= SOURCE_TOLERANCE:
             raise ConversionError(
-                f"expected the {mode} file to answer as its source within {SOURCE_TOLERANCE:g}, "
-                f"scores differ by {difference:.6f}; nothing was kept: TensorFlow Lite converts "
-                "an operator of this model otherwise"
+                f"expected the {mode} file to give its source's scores within "
+                f"{SOURCE_TOLERANCE:g}, they differ by {difference:.6f}; nothing was kept: "
+                "TensorFlow Lite computes an operator of this model differently"
             )
         return difference, len(images)
 

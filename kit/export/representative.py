@@ -1,4 +1,4 @@
-"""Which images quantisation looks at, to learn the range of every tensor, and which it does not."""
+"""Chooses the images that quantisation looks at to learn the range of every tensor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kit.runtime.images import image_paths, read_image
 from kit.runtime.parallel import default_threads, ordered_map
 
 IMAGES = 100
-"""How many are chosen, unless told otherwise; more gain nothing that can be measured."""
+"""How many images are chosen by default; more gain nothing that can be measured."""
 _FEW = 20  # fewer unseen photographs say little, so the seen ones are compared too
 _COMPARED = 300
 
@@ -26,7 +26,7 @@ _COMPARED = 300
 def representative_paths(
     dataset: Dataset, train_paths: Sequence[str], count: int, seed: int
 ) -> list[str]:
-    """Images of the train part for quantisation: each class by its share, at least one, seeded."""
+    """A seeded choice from the train part: each class by its share, with at least one image."""
     chooser = random.Random(seed)
     chosen: list[str] = []
     for label in range(len(dataset.labels)):
@@ -34,7 +34,7 @@ def representative_paths(
         paths = sorted(path for path in train_paths if path in inside)
         share = max(1, round(count * len(paths) / len(train_paths)))
         chosen += chooser.sample(paths, min(share, len(paths)))
-    chooser.shuffle(chosen)  # whoever takes the first few gets all classes
+    chooser.shuffle(chosen)  # so that the first few hold all classes
     return chosen
 
 
@@ -54,16 +54,16 @@ def choose_photographs(
     labels: tuple[str, ...],
     reporter: Reporter,
 ) -> tuple[list[Pixels], ScoringSet | None]:
-    """What quantisation looks at, and what files are compared on: other photographs.
+    """Chooses what quantisation looks at, and other photographs to compare the files on.
 
     Args:
-        images: labelled ones, a folder for each label.
-        representative_images: a folder of any; without it some of `images` are taken.
+        images: labelled photographs, in a folder for each label.
+        representative_images: a folder of any photographs; None: some of `images` are taken.
         spec: how photographs become pixels, uint8 `[side, side, 3]`.
-        labels: of the model.
-        reporter: what was left out.
+        labels: the labels of the model.
+        reporter: is told what was left out.
 
-    Raises DataError where a folder is none, or has too few images.
+    Raises DataError where a folder does not exist or has too few images.
     """
     representative: list[Pixels] | None = None
     scoring_set = None
@@ -93,9 +93,9 @@ def choose_photographs(
 def _unlabelled(
     folder: Path, spec: PreprocessSpec, reporter: Reporter
 ) -> tuple[list[Pixels], ScoringSet]:
-    """A seeded choice of a folder's images to quantise by, and others to compare on."""
+    """A seeded choice of a folder's images to quantise with, and others to compare on."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of representative images, it is none")
+        raise DataError(f"{folder}: expected a folder of representative images, found no folder")
     paths = [Path(path) for path in image_paths([str(folder)], sys.stdin)]
     random.Random(0).shuffle(paths)
     pixels, unreadable = _read(folder, paths[:IMAGES], spec)
@@ -105,7 +105,9 @@ def _unlabelled(
     others = paths[IMAGES : IMAGES + _COMPARED]
     seen = len(others) < _FEW
     if seen:
-        reporter.say("compared on the representative images themselves: there are few others")
+        reporter.say(
+            "the files are compared on the representative images themselves: there are few others"
+        )
     left_out = {path for path, _ in unreadable}
     compared = [str(path.relative_to(folder)) for path in (paths[:IMAGES] if seen else others)]
     kept = tuple(path for path in compared if path not in left_out)

@@ -35,7 +35,7 @@ _LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them 
 
 
 def screening_name(name: str) -> str:
-    """Of the screening form, beside the plain file of this name."""
+    """The name of the screening form that belongs to a plain file of this name."""
     path = Path(name)
     return str(path.with_name(f"{path.stem}_screening{path.suffix}"))
 
@@ -44,8 +44,8 @@ def check_enough(train: int, validation: int) -> None:
     """Raises DataError where there are too few images for a screening form."""
     if train < LEAST_IMAGES or validation < _LEAST_VALIDATION:
         raise DataError(
-            f"expected at least {LEAST_IMAGES} images to know unknown ones by and "
-            f"{_LEAST_VALIDATION} to choose their threshold on, got {train} and {validation}: "
+            f"expected at least {LEAST_IMAGES} images to tell unknown ones by and "
+            f"{_LEAST_VALIDATION} to choose the threshold on, got {train} and {validation}: "
             "add images, or leave out --screening"
         )
 
@@ -57,16 +57,16 @@ def screening_form(
     test: ScoringSet | None = None,
     reporter: Reporter | None = None,
 ) -> Exported:
-    """A finished plain file with the further outputs of a screening model.
+    """Adds the further outputs of a screening model to a finished plain file.
 
-    Its scores are those of the plain file, to the last bit.
+    The scores stay those of the plain file, to the last bit.
 
     Args:
         exported: the plain file.
-        train: what it was trained on: familiar images.
-        validation: the images that the threshold is chosen on; none of `train`.
-        test: others, to count how many the threshold accepts.
-        reporter: progress.
+        train: the images that the model was trained on, which are familiar.
+        validation: other images, that the threshold is chosen on.
+        test: other images again, to count how many the threshold accepts.
+        reporter: is told of progress.
 
     Raises:
         ConversionError: the network's last layer sees no feature vector, or the file fails its

@@ -26,10 +26,10 @@ class Comparison:
     """A row of `compare`.
 
     Attributes:
-        mode: quantisation.
+        mode: the quantisation mode.
         exported: the file and its figures; None where it cannot be made.
-        latency_ratio: its time for one image to the float32 file's, on one thread of this machine.
-        error: why it cannot be made; empty where it can.
+        latency_ratio: time for one image divided by the float32 file's, on one thread here.
+        error: why the file cannot be made; empty where it can.
     """
 
     mode: str
@@ -54,7 +54,10 @@ def compare(
     settings: ConvertSettings | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[Comparison, ...]:
-    """Every quantisation of a source side by side; raises as `convert`, but for single modes."""
+    """Converts a source to every mode and measures the files side by side.
+
+    A mode that cannot be made is a row with its error. Raises as `convert` where no mode can be.
+    """
     exporter = open_source(source, settings or ConvertSettings(), reporter)
     made: dict[str, Exported | KitError] = {}
     for mode in QUANTIZATION_MODES:
@@ -76,7 +79,10 @@ def compare(
 
 
 def latency_ratios(files: Sequence[bytes], card: ModelCard) -> list[float]:
-    """Time for one image of each file to the first one's: medians, in turns, on one thread."""
+    """Median time for one image of each file, divided by the first file's.
+
+    The files take turns on one thread, so that a busy machine slows them all alike.
+    """
     runners = [Runner(content) for content in files]
     pixels = draw_pattern(0)
     inputs = [

@@ -1,4 +1,4 @@
-"""`kit convert`: a run, or a model that others made, to a packaged .tflite file."""
+"""`kit convert`: turns a run, or a model that others made, into a packaged .tflite file."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class ConvertSettings:
 
     Attributes:
         quantize: a mode, or `auto`.
-        images: labelled photographs: of a run its own, if they have moved; of another source any,
-            a folder for each label, to score the file on.
+        images: labelled photographs to score the file on. For a run: the folder of its own images,
+            if they have moved. For another source: a folder with a folder for each label.
         representative_images: a folder of photographs for quantisation, labelled or not.
-        labels: text file with a label a line, in the order of the scores; not for a run.
+        labels: text file with one label on each line, in the order of the scores; not for a run.
         fit: how photographs are made square; None: `stretch`; not for a run.
-        resize: the filter; None: `bilinear`; not for a run.
-        source: what the user says of the source; not for a run.
+        resize: the resize method; None: `bilinear`; not for a run.
+        source: what you know about the source; not for a run.
         gates: what the file must reach.
         target_runtime: key of converters.operators.RUNTIMES that must run the file.
         score_threshold: for the card; None: none. Not for a run.
         intended_use: a sentence for the card; not for a run.
         target: key of converters.targets.table.TARGETS.
-        screening: write the screening form beside the file; of another source than a run this
-            takes `images` or `representative_images`.
+        screening: also write the screening form beside the file; for a source that is no run this
+            needs `images` or `representative_images`.
     """
 
     quantize: str = "int8"
@@ -87,17 +87,17 @@ def convert(
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> Exported:
-    """A packaged file, compared with its source and scored, and written as the target.
+    """Converts a source, compares the file with it, scores the file and writes it as the target.
 
     Args:
-        source: a run folder, or what converters.sources.read reads.
-        output: the file to write, complete or absent; of the target `c`, its name without suffix.
+        source: a run folder, or a model that converters.sources.read reads.
+        output: the file to write, complete or absent; for the target `c`, its name without suffix.
         settings: see ConvertSettings.
         force: replace an existing output.
         reporter: progress.
 
     Raises:
-        ConversionError: the source cannot be read or converted, or the file does not answer as
+        ConversionError: the source cannot be read or converted, or the file answers otherwise than
             its source.
         SpecError: the run folder is damaged, or of a newer kit.
         DataError: the images cannot be used.
@@ -148,7 +148,7 @@ def translate(
     *,
     force: bool = False,
 ) -> tuple[Path, ...]:
-    """Writes a packaged .tflite file as another target; the files. Raises as `convert`."""
+    """Writes a packaged .tflite file as another target; returns the files. Raises as `convert`."""
     _check_room(target, output, force)
     card = read_model_file(model).card
     if card is None:
@@ -204,7 +204,7 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
     for name in ("labels", "fit", "resize", "source", "score_threshold", "intended_use"):
         if getattr(settings, name) != getattr(default, name):
             what = "what describes the source" if name == "source" else name
-            raise ValueError(f"{run}: its record says this already: leave out {what}")
+            raise ValueError(f"{run}: the run's record says this already: leave out {what}")
     record = read_run(run)
     card = ModelCard.from_json(record["card"])
     data = DataSettings.from_json(record["settings"].get("data", {}))
@@ -287,7 +287,7 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
 
 
 def _known(photographs: ScoringSet) -> dict[str, ScoringSet]:
-    """Four fifths to fit on, by chance, and one to choose a threshold on."""
+    """A random four fifths to fit on, and a fifth to choose a threshold on."""
     paths = list(photographs.paths)
     random.Random(0).shuffle(paths)
     fifth = len(paths) // 5

@@ -1,7 +1,7 @@
-"""`kit cross-validate`: how good a head is on photographs that it was not trained on, all of them.
+"""`kit cross-validate`: how good a head is on photographs that it was not trained on.
 
-A single test part of some hundred photographs leaves wide intervals. Here every photograph is in
-the test part once a repeat, of a head that saw neither it nor its group.
+A single test part of some hundred photographs leaves wide intervals. Cross-validation tests on
+every photograph once in each repeat, with a head that saw neither the photograph nor its group.
 """
 
 from __future__ import annotations
@@ -41,22 +41,23 @@ from kit.workflows.train_settings import TrainSettings
 Indices = npt.NDArray[np.int64]
 
 FEWEST_GROUPS = 3
-"""Of each class: to train, to stop by and to test on."""
+"""Fewest groups of a class: one to train on, one to stop by, one to test on."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One head.
+    """The head of one fold, and how good it is on the images that it did not see.
 
     Attributes:
-        repeat: from 0.
-        fold: from 0.
-        images: how many were in each part.
-        epochs: that it was trained for.
-        temperature: fitted on its validation part.
-        accuracy: on its test part.
-        macro_auc: mean area of each label against the rest; None where the part has one label.
-        calibration: of the scaled scores.
+        repeat: number of the repeat, from 0.
+        fold: number of the fold, from 0.
+        images: number of images in each part.
+        epochs: number of epochs that the head was trained for.
+        temperature: fitted on the validation part.
+        accuracy: accuracy on the test part.
+        macro_auc: mean area under the ROC curves of each label against the rest; None where the
+            test part has one label only.
+        calibration: calibration of the scaled scores.
     """
 
     repeat: int
@@ -69,7 +70,7 @@ class Fold:
     calibration: Calibration
 
     def figures(self) -> dict[str, float | None]:
-        """Those whose mean and spread over folds are told."""
+        """The figures whose mean and spread over the folds are reported."""
         return {
             "accuracy": self.accuracy.value,
             "macro_auc": self.macro_auc,
@@ -94,20 +95,21 @@ class CrossValidation:
     """What cross-validation found.
 
     Attributes:
-        labels: in the order of the scores.
-        folds: test parts a repeat.
-        repeats: other divisions into folds.
-        groups: that images were kept together by; as many as different images without any.
-        heads: one for each fold of each repeat.
-        pooled: figures of the first repeat's answers: each image is in it once, answered by the
-            head that had not seen it, with scores scaled by that head's temperature.
+        labels: the labels, in the order of the scores.
+        folds: number of test parts in a repeat.
+        repeats: how often the images were divided into folds.
+        groups: number of groups that images were kept together by; without groups, the number of
+            different images.
+        heads: the head of each fold of each repeat.
+        pooled: figures of the first repeat: every image counts once, answered by the head that did
+            not see it, with scores scaled by that head's temperature.
         unscaled: calibration of the same scores before scaling.
         rankings: curves of the pooled scores, one for each label against the rest.
         left_out: path and reason of every image that was not used.
-        paths: of the images, in the order of `scores`.
-        scores: pooled, float32 `[images, labels]`.
-        truth: int64 `[images]`.
-        image_groups: of each image; None where none were given.
+        paths: paths of the images, in the order of `scores`.
+        scores: the pooled scores, float32 `[images, labels]`.
+        truth: index of each image's label, int64 `[images]`.
+        image_groups: the group of each image; None where there are no groups.
     """
 
     labels: tuple[str, ...]
@@ -125,15 +127,15 @@ class CrossValidation:
     image_groups: tuple[str, ...] | None = field(repr=False)
 
     def mean(self) -> dict[str, float | None]:
-        """Of each figure over all folds of all repeats; None where no fold has it."""
+        """Mean of each figure over all folds of all repeats; None where no fold has it."""
         return self._over_folds(statistics.fmean)
 
     def spread(self) -> dict[str, float | None]:
         """Standard deviation of each figure over all folds of all repeats.
 
-        That of a single test part of this size, not of the mean: folds share training images, and
-        no unbiased estimate of the mean's own exists (Y. Bengio and Y. Grandvalet 2004). The
-        intervals of `pooled` are what to quote.
+        It describes a single test part of this size, not the mean: folds share training images, so
+        no unbiased estimate of the mean's deviation exists (Y. Bengio and Y. Grandvalet 2004).
+        Quote the intervals of `pooled`.
         """
         return self._over_folds(statistics.stdev)
 
@@ -146,7 +148,7 @@ class CrossValidation:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """At least `accuracy` and `n`, which are the pooled ones; curves without file names."""
+        """The pooled figures, with `accuracy` and `n`, every head, and curves; no file names."""
         return {
             **self.pooled.to_json(),
             "folds": self.folds,
@@ -171,24 +173,24 @@ def cross_validate(
     cache: Path | None = None,
     reporter: Reporter | None = None,
 ) -> CrossValidation:
-    """Trains a head for each fold as `kit train` does, and pools what they answer.
+    """Trains a head for each fold as `kit train` does, and pools the answers.
 
-    Folds are stratified: each has about the same share of every class; what belongs together stays
-    in one: groups, and copies of one content. Of the images outside a fold a part as large as
-    `settings.split.validation` of all tells when to stop and fits the temperature, so that the
-    fold itself decides nothing. Scores are the float32 head's.
+    Folds are stratified: each has about the same share of every class. Images that belong together,
+    by their group or because they are copies, stay in one fold. A share `settings.split.validation`
+    of all images, taken from outside the fold, decides when to stop and fits the temperature, so
+    that the fold itself decides nothing. The scores are those of the float32 head.
 
     Args:
-        images: the folder, or the data set that was found in one. Given parts are passed over: all
-            images are divided.
-        settings: the source of labels, backbone, preprocessing, fitting, the validation share, the
-            seed and groups are looked at; the weights are pretrained ones.
-        folds: at least 2.
-        repeats: at least 1; each divides anew.
-        groups: group (patient) of each image's path; a path that is not named stands for itself.
-            Default: as for the split, by `settings.split.group_regex` and what the data set says.
+        images: the folder, or the data set that was found in one. Parts that it gives are ignored:
+            all images are divided.
+        settings: the source of labels, the backbone, preprocessing, fitting, the validation share,
+            the seed and the groups are used; the weights have to be pretrained.
+        folds: number of folds, at least 2.
+        repeats: number of divisions into folds, at least 1.
+        groups: group (patient) of each image's path; a path that is missing stands for itself.
+            None: as for the split, by `settings.split.group_regex` and what the data set says.
         cache: where bottlenecks are kept.
-        reporter: progress.
+        reporter: is told of progress.
 
     Raises:
         DataError: the images cannot be used, or a class has too few groups for so many folds.
@@ -288,7 +290,7 @@ def _bottlenecks(
     cache: Path | None,
     reporter: Reporter,
 ) -> tuple[Dataset, Vectors]:
-    """The images that can be read, and float32 `[images, feature_width]`."""
+    """The images that can be read, and their bottlenecks, float32 `[images, feature_width]`."""
     found, unreadable = extract_bottlenecks(
         dataset,
         choice,
@@ -319,8 +321,8 @@ def _one_head(
     share = settings.split.validation * len(truth) / len(rest)
     fewest = min(len(np.unique(members[rest[truth[rest] == label]])) for label in range(classes))
     one_sided = DataError(
-        "expected every class in each fold's training part, a few groups hold all of one: "
-        "add groups, or take another --seed or number of --folds"
+        "expected every class in each fold's training part, but a few groups hold a whole class: "
+        "add groups, or choose another --seed or number of --folds"
     )
     if fewest < 2:
         raise one_sided
@@ -367,7 +369,7 @@ def _divide(truth: Truth, members: Indices, parts: int, seed: int) -> list[tuple
 
 
 def _tied(dataset: Dataset, keys: Mapping[str, str]) -> Indices:
-    """A number for what stays together: images of one key or of one content, int64 `[images]`."""
+    """A number for the images that stay together by key or by content, int64 `[images]`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -380,14 +382,14 @@ def _tied(dataset: Dataset, keys: Mapping[str, str]) -> Indices:
 
 
 def _check_counts(dataset: Dataset, truth: Truth, members: Indices, folds: int) -> None:
-    """Raises DataError where a class has fewer groups than it takes."""
+    """Raises DataError where a class has too few groups."""
     needed = max(folds, FEWEST_GROUPS)
     for label, name in enumerate(dataset.labels):
         found = len(np.unique(members[truth == label]))
         if found < needed:
             raise DataError(
                 f"expected at least {needed} different images or groups of {name} for {folds} "
-                f"folds, got {found}: add some, or take fewer --folds"
+                f"folds, got {found}: add images, or choose fewer --folds"
             )
 
 

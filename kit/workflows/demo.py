@@ -27,12 +27,12 @@ _SIDE = 160
 
 
 def draw_images(folder: Path, images_a_class: int, seed: int) -> None:
-    """Draws things that a human tells apart; place, size, angle, shade, ground and noise vary.
+    """Draws things that a person can tell apart, with random place, size, angle, shade and noise.
 
     Args:
-        folder: gets a folder for each class.
-        images_a_class: JPEG files in each.
-        seed: another one draws other images.
+        folder: where a folder for each class is made.
+        images_a_class: number of JPEG files in each folder.
+        seed: another seed draws other images.
     """
     from PIL import Image, ImageDraw
 
@@ -106,15 +106,15 @@ def _background(random: np.random.Generator) -> npt.NDArray[np.uint8]:
 def run_demo(
     output: str | os.PathLike[str], *, force: bool = False, reporter: Reporter | None = None
 ) -> str:
-    """Draws images, retrains on them, converts, scores new drawings, labels some.
+    """Draws images, retrains on them, converts the result, scores new drawings and labels some.
 
     Args:
-        output: folder for the images and the run; complete or absent.
-        force: replace it.
-        reporter: progress.
+        output: the folder for the images and the run; it is complete or absent.
+        force: replace an existing folder.
+        reporter: is told of progress.
 
     Returns:
-        What was done and what to try next, for people.
+        A text on what was done and what to try next.
     """
     reporter = reporter or Silent()
     check_absent(output, force)
@@ -158,7 +158,7 @@ def run_demo(
 
 
 def _settings(reporter: Reporter) -> TrainSettings:
-    """ImageNet's weights where they can be had; the demo works without, and says so."""
+    """With ImageNet weights where they are available; else the demo says so and works without."""
     settings = TrainSettings(
         backbone="mobilenet_v1",
         alpha=0.25,
@@ -171,7 +171,9 @@ def _settings(reporter: Reporter) -> TrainSettings:
         find_weights(choose("mobilenet_v1", 0.25, 128), "imagenet")
     except WeightsError as error:
         reporter.warn(f"{error}")
-        reporter.warn("the demo trains from random values instead, which drawn things allow")
+        reporter.warn(
+            "the demo trains from random values instead, which is enough for drawn images"
+        )
         fitting = FitSettings(epochs=30, learning_rate=0.002, batch_size=32, l2=1e-4, patience=30)
         return replace(settings, weights="none", input_resolution=64, fitting=fitting)
     return settings

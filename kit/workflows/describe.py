@@ -1,4 +1,4 @@
-"""`kit info`: what a .tflite file is."""
+"""`kit info`: facts on a .tflite file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.runtime.interpreter import Runner
 def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Facts on an image classifier, as JSON can hold them.
 
-    Raises ModelFileError or InferenceError where it is none, or cannot be loaded.
+    Raises ModelFileError or InferenceError where it is no image classifier or cannot be loaded.
     """
     file = read_model_file(path)
     try:

@@ -1,4 +1,4 @@
-"""`kit package`: labels, normalisation and a card for a .tflite model that others made."""
+"""`kit package`: adds labels, normalisation and a card to a .tflite model that others made."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PackageSettings:
     """What the user says of the model; None: what the file itself says.
 
     Attributes:
-        labels: text file with a label a line, in the order of the scores.
-        mean: subtracted from pixels of 0 to 255.
-        std: then divides.
+        labels: text file with one label on each line, in the order of the scores.
+        mean: subtracted from pixels in the range 0 to 255.
+        std: divides what is left.
         fit: how photographs are made square.
-        resize: the filter; default `bilinear`.
-        score_threshold: below it an answer is better not given.
+        resize: the resize method; `bilinear` by default.
+        score_threshold: scores below it should not be shown as answers.
         intended_use: a sentence for the card.
     """
 
@@ -47,11 +47,11 @@ def package_model(
     *,
     force: bool = False,
 ) -> ModelCard:
-    """Writes the model with metadata, labels and a card; its weights stay as they are.
+    """Writes a copy of the model with metadata, labels and a card; the weights stay as they are.
 
     Args:
         model: a .tflite image classifier.
-        output: the file to write; complete or absent.
+        output: the file to write; it is complete or absent.
         settings: see PackageSettings.
         force: replace an existing output.
 
@@ -59,8 +59,8 @@ def package_model(
         The card.
 
     Raises:
-        ModelFileError: the model is damaged, no image classifier, or does not say its labels or
-            normalisation, which were not given either.
+        ModelFileError: the model is damaged or no image classifier, or neither the file nor you say
+            what its labels and normalisation are.
         ConversionError: the model is packaged already, the label file is wrong, or an operator
             is in no released runtime.
         InferenceError: the interpreter refuses it.
@@ -70,7 +70,9 @@ def package_model(
     check_absent(output, force)
     file = read_model_file(model)
     if file.card is not None:
-        raise ConversionError(f"{model}: expected a model without a card, it is packaged already")
+        raise ConversionError(
+            f"{model}: expected a model without a card, but it is packaged already"
+        )
     labels = None
     if settings.labels is not None:
         try:

@@ -20,23 +20,23 @@ class TrainSettings:
     """Everything that decides what a run gives, besides the images.
 
     Attributes:
-        backbone: key of kit.training.backbones.BACKBONES.
+        backbone: a key of kit.training.backbones.BACKBONES.
         alpha: width multiplier; None: the backbone's default.
-        input_resolution: in pixels; None: the backbone's default.
+        input_resolution: side of the input in pixels; None: the backbone's default.
         weights: see kit.training.weights.find_weights.
-        quantize: modes to write a file for.
+        quantize: the quantisation modes to write a file for, or `auto` alone.
         fit: how photographs are made square.
-        resize: the filter.
+        resize: the resize method.
         data: where labels, groups and given parts come from.
-        split: shares, seed and groups.
+        split: the shares of the parts, the seed and the groups.
         fitting, fine_tune, augment, variants: see kit.training.learning.LearnSettings.
-        representative_images: that quantisation looks at, from the train part.
-        gates: what the files must reach.
-        targets: what the operating point must reach; None: none is chosen.
+        representative_images: number of images of the train part that quantisation looks at.
+        gates: what the files must reach to be kept.
+        targets: what the operating point must reach; None: no operating point is chosen.
         intended_use: a sentence for the card.
-        gallery: whether the report may show photographs and file names; None: unless there is
-            DICOM, whose pictures and names are patients'.
-        screening: write the screening form of each file too.
+        gallery: whether the report may show photographs and file names; None: yes, unless there
+            are DICOM files, whose pictures and names are those of patients.
+        screening: also write the screening form of each file.
     """
 
     backbone: str = DEFAULT_BACKBONE
@@ -61,7 +61,7 @@ class TrainSettings:
 
     @property
     def learning(self) -> LearnSettings:
-        """How the classifier is fitted."""
+        """The settings of learning alone."""
         return LearnSettings(self.fitting, self.fine_tune, self.augment, self.variants)
 
     def __post_init__(self) -> None:

@@ -463,7 +463,7 @@ def test_other_sources_need_photographs(small_backbone, screened, tmp_path):
     assert "expected photographs of what the model knows" in done.stderr
     assert not (tmp_path / "a.tflite").exists()
     done = kit(*given, *mean, "--images", images, "--output", tmp_path / "a.tflite")
-    assert done.exit_code == 1 and "20 to choose their threshold on, got 64 and 16" in done.stderr
+    assert done.exit_code == 1 and "20 to choose the threshold on, got 64 and 16" in done.stderr
     more = draw_folder(tmp_path / "more", {"blue": 100, "red": 100}, seed=9)
     done = kit(*given, *mean, "--images", more, "--output", tmp_path / "a.tflite")
     assert done.exit_code == 0, done.output
@@ -481,7 +481,7 @@ def test_too_few_images_are_told_before_training(small_backbone, tmp_path):
         weights=str(small_backbone.weights.path),
         screening=True,
     )
-    with pytest.raises(DataError, match="20 to choose their threshold on, got"):
+    with pytest.raises(DataError, match="20 to choose the threshold on, got"):
         train(images, tmp_path / "run", settings, cache=tmp_path / "cache")
     assert not (tmp_path / "run").exists()
 

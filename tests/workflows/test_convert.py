@@ -152,7 +152,7 @@ def test_too_few_images_to_quantise_by_and_score_on(source, settings, tmp_path):
 
 def test_a_file_that_answers_otherwise_than_its_source(source, settings, tmp_path, breaking):
     breaking("float32")
-    with pytest.raises(ConversionError, match="float32 file to answer as its source within"):
+    with pytest.raises(ConversionError, match="float32 file to give its source's scores within"):
         convert(source / "model.keras", tmp_path / "x.tflite", settings)
     assert list(tmp_path.iterdir()) == []
 
@@ -207,7 +207,7 @@ def test_impossible_settings(wrong, said):
 
 def test_a_run_says_for_itself_what_it_is(finished_run, tmp_path, settings):
     for name in ("labels", "source"):
-        with pytest.raises(ValueError, match="its record says this already"):
+        with pytest.raises(ValueError, match="record says this already"):
             convert(
                 finished_run.folder,
                 tmp_path / "x.tflite",
@@ -242,7 +242,7 @@ def test_auto_passes_over_what_the_runtime_lacks(source, settings, tmp_path, bre
 def test_auto_finds_none(source, settings, tmp_path, breaking):
     breaking(*AUTO_MODES)
     settings = replace(settings, quantize="auto")
-    with pytest.raises(AccuracyError, match="none does; nothing was kept: take float32"):
+    with pytest.raises(AccuracyError, match="none does; nothing was kept: use float32"):
         convert(source / "model.keras", tmp_path / "x.tflite", settings)
     assert list(tmp_path.iterdir()) == []
 
