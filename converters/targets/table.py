@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converters.targets.c_array import c_sources
 from converters.targets.onnx_model import onnx_model
+from kit.choices import TARGET_NAMES
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ def _c(model: bytes, name: str) -> dict[str, bytes]:
     return {Path(file).suffix: text.encode() for file, text in c_sources(model, name).items()}
 
 
-TARGETS: Mapping[str, Target] = {
-    "tflite": Target(("",), lambda model, name: {"": model}),
-    "c": Target((".h", ".c"), _c),
-    "onnx": Target(("",), lambda model, name: {"": onnx_model(model)}),
-}
+_TFLITE = Target(("",), lambda model, name: {"": model})
+_C = Target((".h", ".c"), _c)
+_ONNX = Target(("",), lambda model, name: {"": onnx_model(model)})
+TARGETS: Mapping[str, Target] = dict(zip(TARGET_NAMES, (_TFLITE, _C, _ONNX), strict=True))

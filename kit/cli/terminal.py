@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -99,7 +100,7 @@ def _in_one_line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"expected the package {error.name}: pip install 'mobilenet-kit[train]'"
     if isinstance(error, MemoryError):
-        return "expected enough memory for this, there is none left: use a smaller resolution"
+        return "expected enough memory, there is none left: use a smaller --input-resolution"
     return in_words(error)
 
 
@@ -109,3 +110,8 @@ def import_tensorflow() -> None:
 
     with quiet_native:
         import tensorflow  # noqa: F401
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Prints one line, with text as it is."""
+    print(json.dumps(data, ensure_ascii=False))

@@ -8,10 +8,27 @@ from typing import TYPE_CHECKING, Any
 from kit.evaluation.metrics import Accuracy, Evaluation
 
 if TYPE_CHECKING:
+    from kit.evaluation.evaluate import ModelEvaluation
     from kit.evaluation.thresholds import Operation, ThresholdFigures
     from kit.evaluation.unknown import UnknownFigures
     from kit.workflows.compare import Comparison
     from kit.workflows.cross_validate import CrossValidation
+
+
+def model_evaluation_text(
+    result: ModelEvaluation, positive: str | None = None, prevalence: float | None = None
+) -> str:
+    """What `kit evaluate` prints."""
+    parts = [evaluation_text(result.evaluation)]
+    if result.operation is not None:
+        parts.append(operation_text(result.operation))
+    if result.known is not None:
+        parts.append(known_text(result.known))
+    if result.unknown is not None:
+        parts.append(unknown_text(result.unknown))
+    if positive is not None:
+        parts.append(thresholds_text(positive, result.table(positive, prevalence)))
+    return "\n".join(parts)
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

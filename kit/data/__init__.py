@@ -1,6 +1,7 @@
 """Labelled images: finding them, and deciding which part each belongs to."""
 
-from kit.data.scan import PARTS, Dataset, LabelledImage, scan_images
+from kit.choices import PARTS
+from kit.data.scan import Dataset, LabelledImage, scan_images
 from kit.data.sources import DataSettings, load_dataset
 from kit.data.split import SplitSettings, split_dataset
 

@@ -19,7 +19,6 @@ from kit.runtime.dicom import HEAD_BYTES, is_dicom, patient_group
 FEW_IMAGES = 20
 """Below this many a class is warned of, as the retraining tutorials of 2017 did."""
 
-PARTS = ("train", "validation", "test")
 PART_NAMES = {
     "train": "train",
     "training": "train",

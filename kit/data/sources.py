@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kit.choices import PARTS
 from kit.data.scan import (
     PART_NAMES,
-    PARTS,
     Dataset,
     Entry,
     Wording,

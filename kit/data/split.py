@@ -15,7 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kit.data.scan import PARTS, Dataset
+from kit.choices import PARTS
+from kit.data.scan import Dataset
 from kit.errors import DataError
 
 

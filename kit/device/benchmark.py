@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from kit.choices import INTERPRETERS
 from kit.errors import ImageError, InferenceError, KitError, ModelFileError
 from kit.model.cost import Cost, count_file
 from kit.model.model_file import read_model_file, with_card_fields
@@ -25,7 +26,7 @@ from kit.model.preprocess import Pixels, to_input
 from kit.model.spec import MOST_THREADS, PreprocessSpec, ThreadHint
 from kit.runtime.classifier import Classifier
 from kit.runtime.images import read_image
-from kit.runtime.interpreter import INTERPRETER_VARIABLE, INTERPRETERS, Runner, interpreter_name
+from kit.runtime.interpreter import INTERPRETER_VARIABLE, Runner, interpreter_name
 from kit.runtime.parallel import default_threads
 
 WARM_UPS, RUNS = 5, 50

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,21 @@ class ModelEvaluation:
             prevalence=prevalence,
             groups=self.groups,
         )
+
+    def to_json(
+        self, positive: str | None = None, prevalence: float | None = None
+    ) -> dict[str, Any]:
+        """All figures, `accuracy` and `n` among them; thresholds where a label is positive."""
+        data = self.evaluation.to_json()
+        if self.operation is not None:
+            data["operating_point"] = self.operation.to_json()
+        if self.known is not None:
+            data["answered_known"] = self.known.to_json("value")
+        if self.unknown is not None:
+            data["unknown"] = self.unknown.to_json()
+        if positive is not None:
+            data["thresholds"] = [row.to_json() for row in self.table(positive, prevalence)]
+        return {**data, "left_out": dict(self.left_out)}
 
 
 def check_positive(positive: str, labels: Sequence[str]) -> None:

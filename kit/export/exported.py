@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kit.errors import AccuracyError
 from kit.evaluation.metrics import Agreement, Evaluation, Scores
@@ -35,6 +36,17 @@ class Exported:
     source_images: int = 0
     operators: tuple[tuple[int, str, int], ...] = ()
     scores: Scores | None = field(default=None, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Size and metrics; the figures on photographs once more beside them."""
+        metrics = self.card.metrics
+        return {
+            "quantization": self.mode,
+            "size_bytes": len(self.content),
+            **metrics,
+            **metrics.get("test", {}),
+            **metrics.get("images", {}),
+        }
 
 
 @dataclass(frozen=True)

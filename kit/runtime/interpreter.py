@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kit.choices import INTERPRETERS
 from kit.errors import InferenceError, MissingDependencyError, ModelFileError
 from kit.model.preprocess import dequantize
 from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, QuantizationParameters
@@ -20,10 +21,8 @@ from kit.quiet import quiet_native
 
 INPUT_DTYPES = ("float32", "uint8", "int8")
 OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")
-INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
-"""Packages that have one, in the order in which they are tried."""
 INTERPRETER_VARIABLE = "KIT_INTERPRETER"
-"""Environment variable that names one of them, to use it alone."""
+"""Environment variable that names the one interpreter to use."""
 
 
 def interpreter_name() -> str:

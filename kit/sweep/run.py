@@ -49,10 +49,11 @@ from kit.sweep.results import (
     results_json,
     test_paths,
 )
-from kit.sweep.settings import SETTINGS_NAME, SweepSettings, check_same
+from kit.sweep.settings import SETTINGS_NAME, SweepSettings, check_same, sweep_toml
 from kit.sweep.shared_bottlenecks import DECODED_PREFIX, SharedTask
 from kit.sweep.work import TrainingTask, train_combination
 from kit.training.weights import Weights, find_weights
+from kit.workflows.options import SETTINGS_NAME as OPTIONS_NAME
 from kit.workflows.run_folder import REPORT_NAME, RUN_NAME, read_run
 
 CSV_NAME, JSON_NAME = "results.csv", "results.json"
@@ -427,6 +428,7 @@ def _write(
         "groups": grouped,
     }
     files = {
+        OPTIONS_NAME: sweep_toml(work.settings).encode(),
         CSV_NAME: results_csv(result.rows, result.findings).encode(),
         JSON_NAME: results_json(result.rows, result.findings, facts).encode(),
         **write_plots(result.rows, result.findings),

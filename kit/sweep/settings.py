@@ -11,19 +11,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from kit.choices import INTERPRETERS, RECIPE_NAMES
 from kit.data import Dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export.modes import AUTO
 from kit.files import write_beside
 from kit.model.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.runtime.images import read_image
-from kit.runtime.interpreter import INTERPRETERS, interpreter_name
+from kit.runtime.interpreter import interpreter_name
 from kit.sweep.judge import Limits
 from kit.training.defaults import DEFAULT_BACKBONE
-from kit.workflows.train import TrainSettings
+from kit.training.fine_tune import NONE
+from kit.training.learning import RECIPES
+from kit.workflows.options import options_of, toml, train_settings
+from kit.workflows.train_settings import TrainSettings
 
 SETTINGS_NAME = "sweep.json"
 _MOST_RUNS = 10**6
+_TRAINING_OPTIONS = (
+    *("labels_csv", "path_column", "label_column", "group_column", "split_column", "label_regex"),
+    *("validation", "test", "seed", "group_regex", "weights", "fit", "resize", "epochs"),
+    "quantize",
+)
+"""Options of a training that `kit sweep` has too."""
 _DIGESTS: Mapping[str, str] = MappingProxyType(
     {
         "images.fingerprint": "other images or labels (images.fingerprint)",
@@ -133,6 +143,51 @@ class SweepSettings:
             "training": training,
         }
         return dict(json.loads(json.dumps(facts, default=str)))
+
+
+def sweep_toml(settings: SweepSettings) -> str:
+    """`settings.toml` of a sweep, which `kit sweep --config` reads.
+
+    Training settings that no option of a sweep can give are named in a comment.
+    """
+    training, tuning = settings.training, settings.training.fine_tune
+    every = options_of(replace(training, backbone=settings.backbones[0], alpha=None))
+    options = {name: every[name] for name in _TRAINING_OPTIONS if name in every}
+    given = {**options, "fine_tune_epochs": tuning.fitting.epochs}
+    recipes = {name: _comparable(train_settings(name, **given)) for name in RECIPES}
+    wanted = _comparable(training)
+    recipe = next((name for name in recipes if recipes[name] == wanted), None)
+    remarks = []
+    if recipe is None:
+        recipe = RECIPE_NAMES[0] if tuning.layers == NONE else RECIPE_NAMES[-1]
+        remarks = ["Some settings of the training are not among the options of kit sweep."]
+    timing, limits = asdict(settings.timing), asdict(settings.limits)
+    if settings.timing.image is not None:
+        timing["image"] = str(settings.timing.image.resolve())
+    whole = {
+        "backbone": list(settings.backbones),
+        "alpha": list(settings.alphas),
+        "input_resolution": list(settings.input_resolutions),
+        "recipe": recipe,
+        **given,
+        "skip_missing": settings.skip_missing,
+        **timing,
+        **limits,
+    }
+    told = {name: value for name, value in whole.items() if value is not None and value != []}
+    return toml(told, "sweep IMAGES --output FOLDER", remarks)
+
+
+def _comparable(training: TrainSettings) -> TrainSettings:
+    """Without what a sweep decides by itself, and with a table's path made absolute."""
+    table = training.data.labels_csv
+    return replace(
+        training,
+        backbone=DEFAULT_BACKBONE,
+        alpha=None,
+        input_resolution=None,
+        data=replace(training.data, labels_csv=None if table is None else table.resolve()),
+    )
 
 
 def check_same(folder: Path, facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kit.choices import AUGMENTATION_NAMES
 from kit.model.preprocess import Pixels, fit_pixels
 from kit.model.spec import PreprocessSpec
 from kit.runtime.images import read_image
@@ -74,33 +75,27 @@ class Augmentation:
         return 2 / 3 * (1 - least**1.5) / (1 - least) if least < 1 else 1.0
 
 
+_PHOTO = Augmentation(
+    mirror=True,
+    smallest_crop=0.2,
+    rotation=15.0,
+    brightness=0.35,
+    contrast=0.35,
+    saturation=0.35,
+)
+# The heart is on the left and the diaphragm below: a mirrored chest is another finding.
+# Film has no colour; exposure and the patient's position do differ.
+_XRAY = Augmentation(smallest_crop=0.8, rotation=7.0, brightness=0.1, contrast=0.2, noise=4.0)
+# What hangs or lies in any direction: leaves, cells, parts seen from above.
+_ANY_DIRECTION = replace(_PHOTO, flip=True, rotation=180.0)
 AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
-    {
-        "none": Augmentation(),
-        "photo": Augmentation(
-            mirror=True,
-            smallest_crop=0.2,
-            rotation=15.0,
-            brightness=0.35,
-            contrast=0.35,
-            saturation=0.35,
-        ),
-        # The heart is on the left and the diaphragm below: a mirrored chest is another finding.
-        # Film has no colour; exposure and the patient's position do differ.
-        "xray": Augmentation(
-            smallest_crop=0.8, rotation=7.0, brightness=0.1, contrast=0.2, noise=4.0
-        ),
-        # What hangs or lies in any direction: leaves, cells, parts seen from above.
-        "any-direction": Augmentation(
-            mirror=True,
-            flip=True,
-            smallest_crop=0.2,
-            rotation=180.0,
-            brightness=0.35,
-            contrast=0.35,
-            saturation=0.35,
-        ),
-    }
+    dict(
+        zip(
+            AUGMENTATION_NAMES,
+            (Augmentation(), _PHOTO, _XRAY, _ANY_DIRECTION),
+            strict=True,
+        )
+    )
 )
 """By the name that `--augment` takes."""
 

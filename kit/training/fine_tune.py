@@ -30,6 +30,7 @@ from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.augment import Augmentation, drawing_for, read_augmented
 from kit.training.backbones import FIXED_SCALING, FineTuning
 from kit.training.checkpoint import Checkpoint
+from kit.training.defaults import FINE_TUNE_EPOCHS
 from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_of, seed_everything
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class FineTuneSettings:
     learn_statistics: bool = True
     fitting: FitSettings = field(
         default_factory=lambda: FitSettings(
-            epochs=12, learning_rate=None, batch_size=32, optimizer="sgd", schedule="cosine"
+            epochs=FINE_TUNE_EPOCHS,
+            learning_rate=None,
+            batch_size=32,
+            optimizer="sgd",
+            schedule="cosine",
         )
     )
     mixup: float | None = 0.0

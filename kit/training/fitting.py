@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from kit.errors import TrainingError
 from kit.reporting import Reporter, Silent
+from kit.training.defaults import BATCH_SIZE, EPOCHS, L2, LEARNING_RATE
 
 if TYPE_CHECKING:
     import keras
@@ -52,10 +53,10 @@ class FitSettings:
         dropout: share of the bottleneck's values that a training step leaves out.
     """
 
-    epochs: int | None = 75
-    learning_rate: float | None = 0.003
-    batch_size: int = 64
-    l2: float = 0.01
+    epochs: int | None = EPOCHS
+    learning_rate: float | None = LEARNING_RATE
+    batch_size: int = BATCH_SIZE
+    l2: float = L2
     patience: int = 10
     class_weights: bool = True
     seed: int = 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters.tflite import convert_model
+from kit.choices import RECIPE_NAMES
 from kit.data import Dataset, LabelledImage
 from kit.evaluation.calibration import (
     at_temperature,
@@ -84,28 +85,27 @@ class LearnSettings:
         return AUGMENTATIONS[self.augment]
 
 
-RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
-    {
-        "quick": LearnSettings(),
-        "best": LearnSettings(
-            fitting=FitSettings(label_smoothing=0.1),
-            fine_tune=FineTuneSettings(
-                layers=MOST,
-                fitting=FitSettings(
-                    epochs=None,
-                    learning_rate=None,
-                    batch_size=32,
-                    optimizer="sgd",
-                    schedule="cosine",
-                    label_smoothing=0.1,
-                ),
-                mixup=None,
-            ),
-            augment="photo",
+_QUICK = LearnSettings()
+_BEST = LearnSettings(
+    fitting=FitSettings(label_smoothing=0.1),
+    fine_tune=FineTuneSettings(
+        layers=MOST,
+        fitting=FitSettings(
+            epochs=None,
+            learning_rate=None,
+            batch_size=32,
+            optimizer="sgd",
+            schedule="cosine",
+            label_smoothing=0.1,
         ),
-    }
+        mixup=None,
+    ),
+    augment="photo",
 )
-"""By the name that `--recipe` takes: the head alone, or all that makes it better."""
+RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
+    dict(zip(RECIPE_NAMES, (_QUICK, _BEST), strict=True))
+)
+"""By the name that `--recipe` takes: the head alone, or everything that makes it better."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
@@ -30,6 +31,7 @@ from kit.training.fine_tune import NONE, layers_that_learn
 from kit.training.fitting import Vectors
 from kit.training.learning import Learned, Source, learn
 from kit.training.weights import Weights, find_weights, load_backbone
+from kit.workflows.options import SETTINGS_NAME, settings_toml
 from kit.workflows.run_folder import MODEL_NAME, REPORT_NAME, model_name, write_run
 from kit.workflows.train_settings import TrainSettings
 
@@ -59,6 +61,18 @@ class TrainResult:
     evaluations: Mapping[str, Evaluation]
     left_out: tuple[tuple[str, str], ...]
     screening_files: Mapping[str, Path]
+
+    def to_json(self) -> dict[str, Any]:
+        """The files, the first file's `accuracy` and `n`, and the accuracy of every file."""
+        return {
+            "run": str(self.run),
+            "files": {mode: str(path) for mode, path in self.files.items()},
+            "screening_files": {mode: str(path) for mode, path in self.screening_files.items()},
+            **self.evaluations[next(iter(self.files))].accuracy.to_json(),
+            "accuracies": {
+                mode: evaluation.accuracy.to_json() for mode, evaluation in self.evaluations.items()
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,7 @@ def train(
             files.measured,
             files.representative,
         )
+        (run / SETTINGS_NAME).write_text(settings_toml(settings), "utf-8")
         for name, file in files.by_name.items():
             (run / name).write_bytes(file.content)
         first = next(iter(files.plain.values())).evaluation

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from kit.choices import INTERPRETERS
 from kit.cli.app import app
 from kit.device import benchmark as module
 from kit.device.benchmark import (
@@ -36,7 +37,7 @@ from kit.model.cost import Cost, count_file
 from kit.model.model_file import read_model_file, with_card_fields
 from kit.model.spec import Hints, ModelCard, ThreadHint
 from kit.runtime import Classifier, classifier, interpreter, machine
-from kit.runtime.interpreter import INTERPRETERS, Runner
+from kit.runtime.interpreter import Runner
 from kit.runtime.parallel import default_threads, usable_cores
 from kit.runtime.self_test import self_test
 

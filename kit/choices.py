@@ -1,0 +1,20 @@
+"""Names that an option can take, for modules whose meaning of them is heavy to import.
+
+The command line shows them in its help, which has to answer at once. Each name's meaning stands in
+the module named beside it, which takes its names from here.
+"""
+
+AUGMENTATION_NAMES = ("none", "photo", "xray", "any-direction")
+"""See kit.training.augment."""
+
+INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
+"""Packages with an interpreter, in the order in which they are preferred; see kit.runtime."""
+
+PARTS = ("train", "validation", "test")
+"""Parts of a split; see kit.data."""
+
+RECIPE_NAMES = ("quick", "best")
+"""See kit.training.learning."""
+
+TARGET_NAMES = ("tflite", "c", "onnx")
+"""See converters.targets."""
