@@ -1,5 +1,6 @@
 # make demo   the whole path on drawn images
 # make test   everyday checks; CI=true adds the slow ones
+# make docs-cli   writes docs/cli.md, what every command says of itself
 # make benchmark   against what one would use instead; writes docs/benchmarks.md
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # They create .venv and install what they need.
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
 
-.PHONY: demo test test-device lint benchmark clean
+.PHONY: demo test test-device docs-cli lint benchmark clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
@@ -19,6 +20,9 @@ test: lint
 
 test-device: $(VENV)/dev
 	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/device/test_device_arm64.py
+
+docs-cli: $(VENV)/dev
+	$(BIN)/python scripts/write_cli_reference.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
