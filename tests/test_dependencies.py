@@ -32,7 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "kit.training": _LEARNING,
     "kit.export": _LEARNING,
     "kit.report": (*_LEARNING, "kit.export"),
-    "kit.workflows": (*_LEARNING, "kit.training", "kit.export", "kit.report"),
+    "kit.workflows": (*_LEARNING, "kit.device", "kit.training", "kit.export", "kit.report"),
     "kit.deploy": (*_DEVICE_SIDE, "converters"),
     "kit.sweep": (*_WHOLE, "kit.device"),
     "kit.cli": (*_WHOLE, "kit.device", "kit.deploy", "kit.sweep"),

@@ -27,6 +27,20 @@ from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.images import image_paths
 
 
+def run_doctor(style: str, out: TextIO) -> int:
+    """Prints what this device can run; returns the exit status."""
+    from kit.device.doctor import check_device, doctor_json, doctor_text, works
+
+    checks = check_device()
+    if style == "json":
+        import json
+
+        out.write(json.dumps(doctor_json(checks), ensure_ascii=False) + "\n")
+    else:
+        out.write(doctor_text(checks) + "\n")
+    return 0 if works(checks) else 1
+
+
 def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
     """Measures the model on this machine, as `kit benchmark` does; prints text or JSON."""
     from kit.device.benchmark import benchmark, benchmark_text
@@ -135,7 +149,7 @@ The exit status is 0, 1 if anything failed, and 2 for a mistake on the command l
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="The .tflite image classifier.")
+    add("model", metavar="MODEL", nargs="?", help="The .tflite image classifier.")
     add(
         "images",
         metavar="IMAGE",
@@ -232,6 +246,12 @@ The exit status is 0, 1 if anything failed, and 2 for a mistake on the command l
     )
     checks = parser.add_argument_group("checks of this device").add_argument
     checks(
+        "--doctor",
+        action="store_true",
+        help="Show what this device can run and what to do where something is missing; needs no "
+        "MODEL.",
+    )
+    checks(
         "--self-test",
         action="store_true",
         help="Check that this device computes the same scores as the one that made the model.",
@@ -279,7 +299,12 @@ def _mistake(options: argparse.Namespace) -> str | None:
     tasks = (*sources, options.self_test, options.benchmark)
     rules = (
         (
-            not any(tasks),
+            options.doctor and (options.model or any(tasks) or options.format == "csv"),
+            "expected --doctor alone, with text or json as --format",
+        ),
+        (not options.doctor and options.model is None, "expected a MODEL, got none"),
+        (
+            not any(tasks) and not options.doctor,
             "expected images to label, --watch, --camera, --self-test or --benchmark",
         ),
         (sum(sources) > 1, "expected images, --watch or --camera, got several of them"),
@@ -325,6 +350,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
+        if options.doctor:
+            return run_doctor(options.format, sys.stdout)
         if options.benchmark:
             run_benchmark(options, sys.stdout, sys.stderr)
             return 0
