@@ -96,6 +96,7 @@ def main():
     (FOLDER / "three_inputs.tflite").write_bytes(three)
     package("red_green_blue_float32", plain, "float32", 0.001)
     package("red_green_blue_int8", quantized(tf.uint8, tf.float32), "int8", 0.03)
+    Image.new("RGB", (40, 30), "red").save(FOLDER / "red.png")
 
 
 if __name__ == "__main__":
