@@ -13,6 +13,8 @@ channel, normalised to -1 to 1, times 2, then softmax. So a pure red image has t
     plain_int8              int8 in and out, nothing appended
     three_inputs            no image classifier
     any_size                as plain_float32, but its height and width are left open
+
+`red.png` is a red picture of 40 by 30 pixels, for them to label.
 """
 
 import json
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from converters.packaging import add_metadata
 from kit.model.model_file import append_files
