@@ -12,6 +12,12 @@ import numpy as np
 import pytest
 from places import FILES
 
+# With pytest -n each worker keeps to a core of its own, and so do the programs that it starts: a
+# small network on two threads that wait for one another's core is many times slower than on one.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 # A shell that runs tests in the background ignores Ctrl-C, and so would the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -32,7 +32,7 @@ def render(report: Report) -> str:
         auc=_auc,
         number=_number,
         kilobytes=_kilobytes,
-        milliseconds=lambda value: f"{value:.1f}",
+        milliseconds=lambda value: f"{value:.1f}" if value >= 1 else f"{value:.2g}",
     )
     positive = report.screened.label if report.screened else None
     curves = plots.choose_curves(report.rankings, positive)

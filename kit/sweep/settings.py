@@ -163,7 +163,7 @@ def sweep_toml(settings: SweepSettings) -> str:
         remarks = ["Some settings of the training are not among the options of kit sweep."]
     timing, limits = asdict(settings.timing), asdict(settings.limits)
     if settings.timing.image is not None:
-        timing["image"] = str(settings.timing.image.resolve())
+        timing["image"] = str(Path(settings.timing.image).resolve())
     whole = {
         "backbone": list(settings.backbones),
         "alpha": list(settings.alphas),
@@ -186,7 +186,7 @@ def _comparable(training: TrainSettings) -> TrainSettings:
         backbone=DEFAULT_BACKBONE,
         alpha=None,
         input_resolution=None,
-        data=replace(training.data, labels_csv=None if table is None else table.resolve()),
+        data=replace(training.data, labels_csv=None if table is None else Path(table).resolve()),
     )
 
 

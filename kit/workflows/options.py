@@ -139,8 +139,8 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
         value: Any = resolved
         for step in places[0].split("."):
             value = getattr(value, step)
-        if isinstance(value, Path):
-            value = str(value.resolve())
+        if name == "labels_csv" and value is not None:
+            value = str(Path(value).resolve())
         elif isinstance(value, tuple):
             value = list(value)
         if value is not None and (tuned or (not name.startswith("fine_tune_") and name != "mixup")):

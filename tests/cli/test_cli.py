@@ -325,6 +325,7 @@ def test_evaluate_a_part(finished_run):
 # ---------------------------------------------------------------- train and convert
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_train_from_random_values(tmp_path):
     images = draw_folder(tmp_path / "图片", {"blue": 20, "红色": 20})
@@ -547,6 +548,7 @@ def test_train_with_fine_tuning(fine_tuning, tmp_path):
     assert np.ptp(answers, axis=0).max() > 0.05  # it does tell them apart
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_resume_after_a_crash(fine_tuning, tmp_path, monkeypatch):
     from kit.training.checkpoint import Checkpoint

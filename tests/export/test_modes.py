@@ -1,7 +1,8 @@
 """The tables of quantisation modes name the same modes."""
 
 from converters.tflite import MODES_WITH_EIGHT_BIT_WEIGHTS, MODES_WITH_REPRESENTATIVE_DATASET
-from kit.export.exporter import AUTO_MODES, GOLDEN_TOLERANCE
+from kit.export.finish import GOLDEN_TOLERANCE
+from kit.export.modes import AUTO_MODES
 from kit.model.spec import QUANTIZATION_MODES
 
 

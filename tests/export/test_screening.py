@@ -183,6 +183,7 @@ def test_impossible_targets(tmp_path):
     assert "expected --positive LABEL beside a target" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_cross_validate_from_the_command_line(screened, small_backbone, monkeypatch, tmp_path):
     base, _ = screened

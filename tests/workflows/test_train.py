@@ -289,6 +289,7 @@ def network_of(folder):
     return keras.models.load_model(folder / "model.keras", compile=False).get_weights()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(again, tmp_path):
     """Head, last layers and temperature to the bit, in a folder that has all of it."""
     uninterrupted = tmp_path / "uninterrupted"
