@@ -134,7 +134,8 @@ def test_the_best_epoch_s_weights_are_kept_without_an_early_end():
 
 def test_a_cross_entropy_that_is_no_number():
     vectors, truth = blobs(30, 1)
-    huge = (vectors * 1e38).astype(np.float32)
+    with np.errstate(over="ignore"):
+        huge = (vectors * 1e38).astype(np.float32)
     huge[3, 2] = np.inf
     with pytest.raises(TrainingError, match=r"lower --learning-rate than 99"):
         train_head((huge, truth), (vectors, truth), 3, replace(SETTINGS, learning_rate=99.0))
