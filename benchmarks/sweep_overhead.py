@@ -26,7 +26,7 @@ from kit.model.spec import ModelCard
 from kit.sweep import Combination, Progress, SweepSettings, TimingSettings, sweep
 from kit.sweep.progress import TIMING, Quiet
 from kit.sweep.shared_bottlenecks import decode
-from kit.training.learning import Source, learn
+from kit.training.learning import BackboneSource, learn
 from kit.training.weights import find_weights, load_backbone
 from kit.workflows.train import TrainSettings
 
@@ -127,7 +127,7 @@ def unavoidable(
             decoded[side] = measure("decode", decode, dataset, once, spec, place, Quiet())
         weights = find_weights(choice, training.weights)
         backbone = measure("extract", load_backbone, choice, weights)
-        source = Source(backbone, choice, weights, spec, folder / "two")
+        source = BackboneSource(backbone, choice, weights, spec, folder / "two")
         vectors, _ = measure("extract", source.bottlenecks, decoded[side], Quiet())
         learning = training.learning
         learned = measure("fit", learn, source, dataset, parts, vectors, learning, reporter=Quiet())

@@ -32,7 +32,7 @@ _POOLING = ("MEAN", "AVERAGE_POOL_2D")
 _MOST_FEATURES = 4096
 
 
-def screening_form(flatbuffer: bytes, familiarity: Familiarity) -> bytes:
+def with_screening_outputs(flatbuffer: bytes, familiarity: Familiarity) -> bytes:
     """The file with unfamiliarity and, where its network allows one, an activation map.
 
     Args:

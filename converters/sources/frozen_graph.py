@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.network import Network, node_of, of_graph
+from converters.network import node_of, of_graph
+from converters.sources.source import SourceModel, SourceOptions, Triple
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
 
@@ -53,50 +54,7 @@ _BY_NAME = {
     "mixed_10/join": (128.0, "the Inception v3 of 2015"),
 }
 
-Triple = tuple[float, float, float]
 Factor = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user says of a source; None: find it in the source.
-
-    Attributes:
-        mean: subtracted from pixels of 0 to 255 at the input.
-        std: then divides.
-        input_resolution: side of the input, for a source that leaves it open.
-        input_tensor: name of the node where the image goes in.
-        output_tensor: name of the node with the answer.
-        unsafe: load code that the source carries.
-    """
-
-    mean: Triple | None = None
-    std: Triple | None = None
-    input_resolution: int | None = None
-    input_tensor: str | None = None
-    output_tensor: str | None = None
-    unsafe: bool = False
-
-
-@dataclass(frozen=True)
-class Source:
-    """A network that others made.
-
-    Attributes:
-        kind: of file.
-        network: from normalised pixels to scores.
-        input_resolution: side of its input.
-        mean: that its input wants subtracted from pixels of 0 to 255.
-        std: which then divides.
-        remarks: what was found, and what was done, in words.
-    """
-
-    kind: str
-    network: Network
-    input_resolution: int
-    mean: Triple
-    std: Triple
-    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +67,7 @@ class _Place:
     side: tuple[int, int] | None
 
 
-def read_frozen_graph(path: str | os.PathLike[str], options: Options) -> Source:
+def read_frozen_graph(path: str | os.PathLike[str], options: SourceOptions) -> SourceModel:
     """Reads a `.pb` file.
 
     Raises ConversionError where it is no frozen graph, has several candidates for input or
@@ -135,8 +93,8 @@ def read_frozen_graph(path: str | os.PathLike[str], options: Options) -> Source:
     return source_of_graph(graph, "frozen graph", options)
 
 
-def source_of_graph(graph: Any, kind: str, options: Options) -> Source:
-    """A Source from a tf.compat.v1.GraphDef; raises as `read_frozen_graph`."""
+def source_of_graph(graph: Any, kind: str, options: SourceOptions) -> SourceModel:
+    """A SourceModel from a tf.compat.v1.GraphDef; raises as `read_frozen_graph`."""
     nodes = {node.name: node for node in graph.node}
     output = options.output_tensor or _only_output(graph)
     for flag, name in (("--output-tensor", output), ("--input-tensor", options.input_tensor)):
@@ -157,7 +115,7 @@ def source_of_graph(graph: Any, kind: str, options: Options) -> Source:
     with quiet_native:
         network, done = of_graph(_cut(graph, kept, place.name), place.name, output, side)
     said = (f"input {place.name}, {side} pixels; output {output}", why, *remarks, done)
-    return Source(kind, network, side, mean, std, tuple(line for line in said if line))
+    return SourceModel(kind, network, side, mean, std, tuple(line for line in said if line))
 
 
 def _data(node: Any) -> list[str]:
@@ -205,7 +163,7 @@ def _only_output(graph: Any) -> str:
     return str(ends[0])
 
 
-def _image_node(nodes: Mapping[str, Any], needed: set[str], options: Options) -> str:
+def _image_node(nodes: Mapping[str, Any], needed: set[str], options: SourceOptions) -> str:
     """The node with pixels: a decoder, or a placeholder of an image's shape."""
     decoders = [name for name in needed if nodes[name].op in _DECODERS]
     places = [
@@ -257,7 +215,7 @@ def _like_image(node: Any) -> bool:
 
 
 def _place(
-    nodes: Mapping[str, Any], needed: set[str], image: str, options: Options
+    nodes: Mapping[str, Any], needed: set[str], image: str, options: SourceOptions
 ) -> tuple[_Place, tuple[str, ...]]:
     """Where the network begins: behind decoding, resizing and normalising, which the kit does."""
     way = list(_way(nodes, needed, image))
@@ -326,7 +284,7 @@ def _constant(nodes: Mapping[str, Any], name: str) -> Any:
     return tf.make_ndarray(node.attr["value"].tensor)
 
 
-def _side(image: Any, place: _Place, options: Options) -> int:
+def _side(image: Any, place: _Place, options: SourceOptions) -> int:
     shape = _shape(image) if image.op == "Placeholder" else None
     if shape and (len(shape) != 4 or shape[3] not in (3, -1)):
         raise ConversionError(
@@ -349,7 +307,7 @@ def _side(image: Any, place: _Place, options: Options) -> int:
 
 
 def _normalization(
-    nodes: Mapping[str, Any], needed: set[str], image: str, place: _Place, options: Options
+    nodes: Mapping[str, Any], needed: set[str], image: str, place: _Place, options: SourceOptions
 ) -> tuple[Triple, Triple, str]:
     """Mean and std for the network's input, and how they are known."""
     import tensorflow as tf

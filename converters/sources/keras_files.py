@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.network import of_keras
-from converters.sources.frozen_graph import Options, Source, source_of_graph
+from converters.sources.frozen_graph import source_of_graph
+from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
 
@@ -33,7 +34,7 @@ _OTHER_KINDS = (
 )
 
 
-def read_keras_file(path: str | os.PathLike[str], options: Options) -> Source:
+def read_keras_file(path: str | os.PathLike[str], options: SourceOptions) -> SourceModel:
     """Reads a saved Keras model.
 
     Code that a file carries (Lambda layers) or names (classes of other packages) is refused unless

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from converters.sources.frozen_graph import Options, Source, read_frozen_graph
+from converters.sources.frozen_graph import read_frozen_graph
 from converters.sources.keras_files import read_keras_file
 from converters.sources.saved_model import SAVED_MODEL_NAME, read_saved_model
+from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 
 _READERS = {
@@ -27,12 +28,12 @@ def check_exists(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def read_source(path: str | os.PathLike[str], options: Options | None = None) -> Source:
+def read_source(path: str | os.PathLike[str], options: SourceOptions | None = None) -> SourceModel:
     """Reads a frozen graph, a Keras file or a SavedModel's folder.
 
     Raises ConversionError where it is none of them, or cannot be read as its kind.
     """
-    path, options = check_exists(path), options or Options()
+    path, options = check_exists(path), options or SourceOptions()
     reader = _READERS.get(path.suffix.lower())
     if (path / SAVED_MODEL_NAME).is_file():
         reader = read_saved_model

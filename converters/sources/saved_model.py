@@ -11,12 +11,11 @@ from typing import Any
 from converters.network import node_of
 from converters.sources.frozen_graph import (
     OUTSIDE,
-    Options,
-    Source,
     ancestors,
     called_nodes,
     source_of_graph,
 )
+from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
 
@@ -34,7 +33,7 @@ _SAVING = ("Save", "SaveSlices", "SaveV2", "MergeV2Checkpoints", "DistributedSav
 _AT_LOADING = ("saved_model_main_op", "legacy_init_op")
 
 
-def read_saved_model(path: str | os.PathLike[str], options: Options) -> Source:
+def read_saved_model(path: str | os.PathLike[str], options: SourceOptions) -> SourceModel:
     """Reads a SavedModel's folder.
 
     Raises ConversionError where it is damaged, has no signature to serve, holds operators that

@@ -141,7 +141,7 @@ def convert(
     force: ForceOption = False,
 ) -> None:
     """Convert a run, or a model that others made, and score the converted file."""
-    from converters.sources.frozen_graph import Options
+    from converters.sources.source import SourceOptions
     from kit.export.exported import Gates, summary, verification
     from kit.workflows import convert as workflow
 
@@ -157,7 +157,7 @@ def convert(
         labels=known.labels,
         fit=fit,
         resize=known.resize,
-        source=Options(
+        source=SourceOptions(
             triple(known.mean),
             triple(known.std),
             graph.input_resolution,

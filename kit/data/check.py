@@ -127,7 +127,7 @@ class CheckReport:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _ImageFacts:
     """What one decoded image shows."""
 
     width: int
@@ -147,7 +147,7 @@ def check_images(
     near_bits: int = NEAR_BITS,
     reporter: Reporter | None = None,
 ) -> CheckReport:
-    """Decodes every image and looks for what spoils a classifier or its figures.
+    """Decodes every image and facts for what spoils a classifier or its figures.
 
     Args:
         images: the folder, or the data set that was found in one (`settings` is then not used).
@@ -167,7 +167,7 @@ def check_images(
     left_out = dict(dataset.left_out)
     for image in dataset.contradictions:
         del left_out[image.path]
-    looks, unreadable = _look_at_all(dataset, reporter or Silent())
+    facts, unreadable = _look_at_all(dataset, reporter or Silent())
     left_out |= unreadable
     problems = [Problem("unreadable", f"{path}: {left_out[path]}", (path,)) for path in left_out]
     dataset = dataset.without(unreadable)
@@ -176,11 +176,11 @@ def check_images(
     parts = split_dataset(dataset, split)
     problems += _copies(dataset)
     problems += _torn(dataset, split)
-    problems += _near_copies(dataset, parts, looks, near_bits)
+    problems += _near_copies(dataset, parts, facts, near_bits)
     problems += _groups_across_classes(dataset, split)
     problems += _counts(dataset, parts, split)
-    problems += _shortcuts(dataset, looks)
-    problems += _small_or_blank(dataset, looks)
+    problems += _shortcuts(dataset, facts)
+    problems += _small_or_blank(dataset, facts)
     order = list(KINDS)
     groups = group_members(dataset, split)
     return CheckReport(
@@ -190,7 +190,7 @@ def check_images(
         groups=len(groups) or None,
         classes=tuple(
             _facts(
-                label, [image for image in dataset.images if image.label == number], parts, looks
+                label, [image for image in dataset.images if image.label == number], parts, facts
             )
             for number, label in enumerate(dataset.labels)
         ),
@@ -239,10 +239,12 @@ def _tally(counts: Mapping[str, int]) -> str:
     return ", ".join(name if only else f"{name} {count}" for name, count in counts.items())
 
 
-def _look_at_all(dataset: Dataset, reporter: Reporter) -> tuple[dict[str, _Look], dict[str, str]]:
+def _look_at_all(
+    dataset: Dataset, reporter: Reporter
+) -> tuple[dict[str, _ImageFacts], dict[str, str]]:
     """What each readable image shows by path, contradictions too; the reasons of the others."""
 
-    def work(image: LabelledImage) -> _Look | str:
+    def work(image: LabelledImage) -> _ImageFacts | str:
         try:
             return _look_at(dataset.root / image.path)
         except ImageError as error:
@@ -250,18 +252,18 @@ def _look_at_all(dataset: Dataset, reporter: Reporter) -> tuple[dict[str, _Look]
 
     images = [*dataset.images, *dataset.contradictions]
     results = ordered_map(work, images, default_threads())
-    looks: dict[str, _Look] = {}
+    facts: dict[str, _ImageFacts] = {}
     unreadable: dict[str, str] = {}
     tracked = reporter.track(results, len(images), "checking")
     for image, result in zip(images, tracked, strict=True):
         if isinstance(result, str):
             unreadable[image.path] = result
         else:
-            looks[image.path] = result
-    return looks, unreadable
+            facts[image.path] = result
+    return facts, unreadable
 
 
-def _look_at(path: Path) -> _Look:
+def _look_at(path: Path) -> _ImageFacts:
     from imagehash import phash
     from PIL.Image import fromarray
 
@@ -270,7 +272,7 @@ def _look_at(path: Path) -> _Look:
     if (width > height) != (pixels.shape[1] > pixels.shape[0]):  # its orientation tag turns it
         width, height = height, width
     grey = fromarray(pixels).convert("L")
-    return _Look(
+    return _ImageFacts(
         width=width,
         height=height,
         format=kind,
@@ -315,7 +317,7 @@ def _torn(dataset: Dataset, split: SplitSettings) -> Iterator[Problem]:
 
 
 def _near_copies(
-    dataset: Dataset, parts: Mapping[str, str], looks: Mapping[str, _Look], near_bits: int
+    dataset: Dataset, parts: Mapping[str, str], facts: Mapping[str, _ImageFacts], near_bits: int
 ) -> Iterator[Problem]:
     """Clusters of different contents whose hashes are near."""
     from scipy.sparse.csgraph import connected_components
@@ -325,12 +327,12 @@ def _near_copies(
     first = {
         image.digest: image
         for image in reversed(dataset.images)
-        if looks[image.path].contrast >= _BLANK
+        if facts[image.path].contrast >= _BLANK
     }
     images = sorted(first.values(), key=lambda image: image.path)
     if len(images) < 2:
         return
-    bits = np.stack([looks[image.path].bits for image in images]).astype(np.float64)
+    bits = np.stack([facts[image.path].bits for image in images]).astype(np.float64)
     # The squared distance between vectors of 0 and 1 is the number of bits that differ.
     graph = radius_neighbors_graph(bits, np.sqrt(near_bits + 0.5), mode="connectivity")
     count, cluster = connected_components(graph, directed=False)
@@ -376,11 +378,11 @@ def _counts(dataset: Dataset, parts: dict[str, str], split: SplitSettings) -> It
         )
 
 
-def _shortcuts(dataset: Dataset, looks: Mapping[str, _Look]) -> Iterator[Problem]:
+def _shortcuts(dataset: Dataset, facts: Mapping[str, _ImageFacts]) -> Iterator[Problem]:
     """Features of the file, not of the picture, that tell a class from the others."""
     from sklearn.metrics import roc_auc_score
 
-    found = [looks[image.path] for image in dataset.images]
+    found = [facts[image.path] for image in dataset.images]
     features: dict[str, list[float]] = {
         "width": [look.width for look in found],
         "height": [look.height for look in found],
@@ -407,9 +409,9 @@ def _shortcuts(dataset: Dataset, looks: Mapping[str, _Look]) -> Iterator[Problem
                 )
 
 
-def _small_or_blank(dataset: Dataset, looks: Mapping[str, _Look]) -> Iterator[Problem]:
+def _small_or_blank(dataset: Dataset, facts: Mapping[str, _ImageFacts]) -> Iterator[Problem]:
     for image in dataset.images:
-        look = looks[image.path]
+        look = facts[image.path]
         if min(look.width, look.height) < _MIN_SIDE:
             said = f"{image.path}: {look.width} x {look.height} pixels"
             yield Problem("tiny", said, (image.path,))
@@ -422,9 +424,9 @@ def _facts(
     label: str,
     images: Sequence[LabelledImage],
     parts: Mapping[str, str],
-    looks: Mapping[str, _Look],
+    facts: Mapping[str, _ImageFacts],
 ) -> ClassFacts:
-    found = [looks[image.path] for image in images]
+    found = [facts[image.path] for image in images]
     of_parts = Counter(parts[image.path] for image in images)
     return ClassFacts(
         label=label,

@@ -32,7 +32,7 @@ from kit.runtime.parallel import default_threads
 WARM_UPS, RUNS = 5, 50
 DRAWN_SIZE = (1600, 1200)
 """Width and height of the image that is drawn where none is given, in pixels."""
-_SAME = 1.05
+_LATENCY_TIE_RATIO = 1.05
 """Medians this close are the same: the difference is as likely noise as threads."""
 _STAGES = ("decode", "preprocess", "invoke")
 
@@ -181,7 +181,7 @@ class Benchmark:
             rows = [row for row in self.measurements if row.interpreter == name]
             least = min(row.latency.median_ms for row in rows)
             best = min(
-                (row for row in rows if row.latency.median_ms <= _SAME * least),
+                (row for row in rows if row.latency.median_ms <= _LATENCY_TIE_RATIO * least),
                 key=lambda row: row.num_threads,
             )
             latency_ms = round(best.latency.median_ms, 3)

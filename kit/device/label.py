@@ -49,7 +49,7 @@ def write_results(
             if isinstance(result, Failure):
                 table.writerow((result.image, "", "", "", "", result.error, *("" for _ in further)))
             else:
-                told = _told(result).values()
+                told = _screening_fields(result).values()
                 table.writerows(
                     (result.image, rank, c.index, c.label, f"{c.score:.6f}", "", *told)
                     for rank, c in enumerate(result.categories, 1)
@@ -71,7 +71,7 @@ def _as_text(result: Classification) -> str:
     return (f"{result.answer}: " if result.answer else "") + ", ".join(said)
 
 
-def _told(result: Classification) -> dict[str, object]:
+def _screening_fields(result: Classification) -> dict[str, object]:
     """What a screening model says besides."""
     if result.unfamiliarity is None:
         return {}
@@ -85,7 +85,7 @@ def _as_json(result: Classification | Failure) -> dict[str, object]:
     categories = [
         {"index": c.index, "label": c.label, "score": round(c.score, 6)} for c in result.categories
     ]
-    return {"image": result.image, **answer, **_told(result), "categories": categories}
+    return {"image": result.image, **answer, **_screening_fields(result), "categories": categories}
 
 
 def label_images(

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from converters.extra_outputs import (
     feature_probe,
     has_activation_map,
+    with_screening_outputs,
 )
-from converters.extra_outputs import screening_form as extended
 from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.errors import ConversionError, DataError, ImageError
 from kit.evaluation.metrics import Accuracy
@@ -80,7 +80,7 @@ def screening_form(
     features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
     width, labels = features.shape[1], len(exported.card.labels)
     room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
-    flatbuffer = extended(plain, Familiarity.of(features, room))
+    flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room))
     figures, threshold = {}, 0.0
     for part in (validation, *([test] if test is not None else ())):
         found = _over_images(

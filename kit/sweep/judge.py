@@ -221,11 +221,13 @@ def recommend(
         (one for one in candidates if one.accuracy.value >= best.accuracy.low), key=_cost
     )
     if smallest == best:
-        words = f"{_told(best)} is the most accurate, and nothing smaller comes within its interval"
+        words = (
+            f"{_named(best)} is the most accurate, and nothing smaller comes within its interval"
+        )
     else:
         words = (
-            f"{_told(smallest)} is the smallest that lies within the 95 % interval of the best, "
-            f"{_told(best)}: {_beside(smallest, best)}, "
+            f"{_named(smallest)} is the smallest that lies within the 95 % interval of the best, "
+            f"{_named(best)}: {_beside(smallest, best)}, "
             f"{100 * (best.accuracy.value - smallest.accuracy.value):.1f} points less"
         )
     found = [Recommendation("smallest within one interval of the best", smallest.name, words)]
@@ -240,12 +242,12 @@ def _within(candidates: Sequence[Candidate], limits: Limits) -> Recommendation:
     kept = [one for one in candidates if not limits.misses(one)]
     if kept:
         chosen = min(kept, key=_cost) if enough else best_of(kept)
-        return Recommendation(question, chosen.name, _told(chosen))
+        return Recommendation(question, chosen.name, _named(chosen))
     nearest = min(candidates, key=lambda one: (len(limits.misses(one)), -one.accuracy.value))
     return Recommendation(
         question,
         None,
-        f"none has {limits}; {_told(nearest)} comes nearest and misses "
+        f"none has {limits}; {_named(nearest)} comes nearest and misses "
         f"{' and '.join(limits.misses(nearest))}",
     )
 
@@ -260,7 +262,7 @@ def _beside(smallest: Candidate, best: Candidate) -> str:
     return "of the same size" if ratio < _SAME_SIZE else f"{ratio:.1f} times smaller"
 
 
-def _told(candidate: Candidate) -> str:
+def _named(candidate: Candidate) -> str:
     latency = "" if candidate.latency_ms is None else f", {candidate.latency_ms:.1f} ms"
     return (
         f"{candidate.name} ({candidate.size_bytes / 1e3:.0f} kB{latency}, accuracy "

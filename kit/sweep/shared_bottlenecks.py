@@ -25,7 +25,7 @@ from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.backbones import BackboneChoice
 from kit.training.bottlenecks import BottleneckCache, cache_folder, cache_key
-from kit.training.learning import Source
+from kit.training.learning import BackboneSource
 from kit.training.weights import Weights, load_backbone
 
 DECODED_PREFIX = ".decoded-"
@@ -67,7 +67,9 @@ def share_bottlenecks(task: SharedTask, reporter: Reporter) -> None:
         decoded = decode(task.dataset, wanted, task.spec, Path(name), reporter)
         for choice, weights in task.backbones:
             backbone = load_backbone(choice, weights)
-            Source(backbone, choice, weights, task.spec, task.cache).bottlenecks(decoded, reporter)
+            BackboneSource(backbone, choice, weights, task.spec, task.cache).bottlenecks(
+                decoded, reporter
+            )
 
 
 def _wanted_by_several(task: SharedTask, reporter: Reporter) -> list[LabelledImage]:

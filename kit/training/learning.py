@@ -49,7 +49,7 @@ from kit.training.weights import Weights
 if TYPE_CHECKING:
     import keras
 
-_PREDICTED = 64  # images a batch
+_BATCH_SIZE = 64  # images a batch
 _STRIDE = 32  # of every backbone: input pixels for one place of its last map
 _LEAST_SIDE = 128
 """In pixels: MobileNet v2 0.35 for 128 was right less often after it learnt at 96."""
@@ -109,7 +109,7 @@ RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Source:
+class BackboneSource:
     """What a classifier is made from.
 
     Attributes:
@@ -185,7 +185,7 @@ class Learned:
 
 
 def learn(
-    source: Source,
+    source: BackboneSource,
     dataset: Dataset,
     parts: Mapping[str, Sequence[str]],
     vectors: Mapping[str, Vectors],
@@ -237,7 +237,7 @@ def learn(
         scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
-        return _told(alone, history, False, len(scores), reporter)
+        return _finished(alone, history, False, len(scores), reporter)
     tuning = tuning.of(source.choice.fine_tuning)
     untouched = source.backbone.get_weights()
     photographs = {
@@ -260,13 +260,13 @@ def learn(
     whole = _tempered(model, scores, truth["validation"])
     history = [*history, *tuned]
     if alone is None or whole.loss < alone.loss:
-        return _told(whole, history, alone is not None, len(scores), reporter)
+        return _finished(whole, history, alone is not None, len(scores), reporter)
     reporter.warn(
         f"fine-tuning brought nothing, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
     )
     source.backbone.set_weights(untouched)
-    return _told(alone, history, False, len(scores), reporter)
+    return _finished(alone, history, False, len(scores), reporter)
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
     return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
 
 
-def _told(
+def _finished(
     one: _Tempered, history: list[dict[str, Any]], fine_tuned: bool, images: int, reporter: Reporter
 ) -> Learned:
     reporter.say(f"temperature {one.temperature:.3f}, from {images} images")
@@ -297,7 +297,10 @@ def _images(dataset: Dataset, paths: Sequence[str]) -> list[LabelledImage]:
 
 
 def _photographs(
-    source: Source, dataset: Dataset, images: Sequence[LabelledImage], settings: LearnSettings
+    source: BackboneSource,
+    dataset: Dataset,
+    images: Sequence[LabelledImage],
+    settings: LearnSettings,
 ) -> Photographs:
     spec, augmentation = source.training_spec(settings.augmentation), settings.augmentation
     return Photographs(dataset.root, images, spec, augmentation, settings.fitting.seed)
@@ -308,7 +311,7 @@ def _stacked(images: Sequence[LabelledImage], vectors: Mapping[str, Vectors]) ->
 
 
 def _augmented(
-    source: Source,
+    source: BackboneSource,
     dataset: Dataset,
     images: Sequence[LabelledImage],
     vectors: Mapping[str, Vectors],
@@ -345,8 +348,8 @@ def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
 def _scores(model: keras.Model, photographs: Photographs) -> Scores:
     """What the model answers to photographs, unchanged."""
     found = []
-    for start in range(0, len(photographs.images), _PREDICTED):
-        indices = range(start, min(start + _PREDICTED, len(photographs.images)))
+    for start in range(0, len(photographs.images), _BATCH_SIZE):
+        indices = range(start, min(start + _BATCH_SIZE, len(photographs.images)))
         inputs = [to_input(photographs.read(index, 0), photographs.spec) for index in indices]
         found.append(np.asarray(model.predict_on_batch(np.stack(inputs)), np.float32))
     return np.concatenate(found)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from converters.network import of_keras
 from converters.operators import check_runtime
-from converters.sources.frozen_graph import Options
 from converters.sources.keras_files import load_keras_model
 from converters.sources.label_files import read_label_file
 from converters.sources.read import check_exists, read_source
+from converters.sources.source import SourceOptions
 from converters.targets.table import TARGETS
 from kit.data import PARTS, DataSettings, load_dataset
 from kit.errors import ConversionError, DataError
@@ -59,7 +59,7 @@ class ConvertSettings:
     labels: Path | None = None
     fit: str | None = None
     resize: str | None = None
-    source: Options = field(default_factory=Options)
+    source: SourceOptions = field(default_factory=SourceOptions)
     gates: Gates = field(default_factory=Gates)
     target_runtime: str | None = None
     score_threshold: float | None = None

@@ -29,7 +29,7 @@ from kit.training.backbones import BackboneChoice, choose
 from kit.training.checkpoint import Checkpoint
 from kit.training.fine_tune import NONE, layers_that_learn
 from kit.training.fitting import Vectors
-from kit.training.learning import Learned, Source, learn
+from kit.training.learning import BackboneSource, Learned, learn
 from kit.training.weights import Weights, find_weights, load_backbone
 from kit.workflows.options import SETTINGS_NAME, settings_toml
 from kit.workflows.run_folder import MODEL_NAME, REPORT_NAME, model_name, write_run
@@ -92,7 +92,7 @@ class _Prepared:
         warnings: what to know of the data before quoting figures.
     """
 
-    source: Source
+    source: BackboneSource
     dataset: Dataset
     split: Mapping[str, str]
     features: Mapping[str, Vectors]
@@ -248,7 +248,7 @@ def _prepare(
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
     reporter.say(f"{choice}, from {weights.description}")
-    source = Source(load_backbone(choice, weights), choice, weights, spec, cache)
+    source = BackboneSource(load_backbone(choice, weights), choice, weights, spec, cache)
     if settings.fine_tune.layers != NONE and weights.path is None:
         reporter.warn(
             "every layer learns from random values, by --epochs and --learning-rate: --fine-tune, "

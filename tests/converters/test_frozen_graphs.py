@@ -11,8 +11,8 @@ from drawing import coloured
 from PIL import Image
 from typer.testing import CliRunner
 
-from converters.sources.frozen_graph import Options
 from converters.sources.read import read_source
+from converters.sources.source import SourceOptions
 from kit.cli.app import app
 from kit.errors import ConversionError
 from kit.runtime import Classifier
@@ -120,7 +120,9 @@ def file_scores(path, pixels, options=None, count=3, mode="float32", **settings)
     labels = labels_file(path.parent, count)
     output = path.with_suffix(".tflite")
     convert(
-        path, output, ConvertSettings(mode, labels=labels, source=options or Options(), **settings)
+        path,
+        output,
+        ConvertSettings(mode, labels=labels, source=options or SourceOptions(), **settings),
     )
     with Classifier.open(output) as classifier:
         return np.stack([classifier.scores(image) for image in pixels])
@@ -179,20 +181,22 @@ def test_a_graph_that_starts_with_a_jpeg(write, pixels, bytes_in):
 
 def test_flags_override_what_the_graph_says(write):
     path = write(inception())
-    given = read_source(path, Options(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)))
+    given = read_source(path, SourceOptions(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)))
     assert (given.mean, given.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
     for name in ("Mul", "Mul:0"):
-        assert read_source(path, Options(input_tensor=name)).mean == (128.0,) * 3
-    before = read_source(path, Options(input_tensor="ResizeBilinear"))
+        assert read_source(path, SourceOptions(input_tensor=name)).mean == (128.0,) * 3
+    before = read_source(path, SourceOptions(input_tensor="ResizeBilinear"))
     assert (before.mean, before.std) == ((0.0,) * 3, (1.0,) * 3)
     assert before.input_resolution == SIDE
-    refused(path, "input resolution, 32, got --input-resolution 64", Options(input_resolution=64))
+    refused(
+        path, "input resolution, 32, got --input-resolution 64", SourceOptions(input_resolution=64)
+    )
     refused(
         path,
         "--input-tensor to be a node of the graph, got 'input'",
-        Options(None, None, None, "input"),
+        SourceOptions(None, None, None, "input"),
     )
-    refused(path, "--output-tensor to be a node", Options(output_tensor="softmax:0"))
+    refused(path, "--output-tensor to be a node", SourceOptions(output_tensor="softmax:0"))
 
 
 def test_a_graph_that_starts_behind_the_normalisation(write, pixels):
@@ -213,7 +217,7 @@ def test_a_graph_that_starts_behind_the_normalisation(write, pixels):
 def test_a_placeholder_without_a_word_on_normalisation(write):
     path = write(lambda: final(placeholder()))
     refused(path, "does not say: give --mean and --std")
-    assert read_source(path, Options(mean=ONES, std=ONES)).mean == ONES
+    assert read_source(path, SourceOptions(mean=ONES, std=ONES)).mean == ONES
 
 
 @pytest.mark.parametrize("names", ["MobilenetV1/Conv", "MobilenetV2/Conv", "InceptionV3/Conv"])
@@ -256,7 +260,7 @@ def test_normalisation_inside_the_graph(write, pixels, levels, inside, mean, std
     assert np.abs(source_scores(source, pixels) - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("options", [Options(), Options(**PLAIN)])
+@pytest.mark.parametrize("options", [SourceOptions(), SourceOptions(**PLAIN)])
 def test_a_placeholder_of_bytes(write, pixels, options):
     import tensorflow as tf
 
@@ -275,7 +279,7 @@ def test_a_resolution_that_is_left_open(write, pixels):
 
     path = write(build)
     refused(path, "leaves it open: give --input-resolution")
-    source = read_source(path, Options(input_resolution=SIDE))
+    source = read_source(path, SourceOptions(input_resolution=SIDE))
     assert source.input_resolution == SIDE
     feeds = [{"input:0": image.astype(np.float32)[None]} for image in pixels]
     expected = session_scores(graph_of(build), feeds)
@@ -348,7 +352,9 @@ def test_several_outputs_are_listed(write):
 
     path = write(build)
     refused(path, "expected one output, the graph has 2: again, mean: .* --output-tensor")
-    assert read_source(path, Options(output_tensor="final_result:0")).network.output_width == 3
+    assert (
+        read_source(path, SourceOptions(output_tensor="final_result:0")).network.output_width == 3
+    )
 
 
 def test_an_output_that_does_not_depend_on_the_image(write):
@@ -361,7 +367,7 @@ def test_an_output_that_does_not_depend_on_the_image(write):
     refused(
         write(build),
         "got a graph without inputs: choose another --output-tensor",
-        Options(output_tensor="fixed"),
+        SourceOptions(output_tensor="fixed"),
     )
 
 
@@ -406,7 +412,7 @@ def test_batch_normalisation_of_2015(write, pixels):
     node.attr["variance_epsilon"].f = 0.001
     node.attr["scale_after_normalization"].b = True
     graph.versions.producer = 8
-    path, options = write(graph), Options(output_tensor="final_result")
+    path, options = write(graph), SourceOptions(output_tensor="final_result")
     assert np.abs(file_scores(path, pixels, options) - expected).max() < 1e-4
     bend(graph, "norm/0", op="Neg").input.append("norm/1")
     refused(write(graph), "BatchNormWithGlobalNormalization 'normalised' of values that", options)
@@ -478,7 +484,7 @@ def test_training_quantised_graphs(write, pixels):
 
     graph = graph_of(build)
     expected = session_scores(graph, feeds_of(pixels))
-    options = Options(output_tensor="final_result")
+    options = SourceOptions(output_tensor="final_result")
     found = file_scores(write(graph), pixels, options)
     assert np.abs(found - expected).max() < 1e-4
 
@@ -522,7 +528,7 @@ def test_control_flow_is_named(write, change, old):
         (tf.compat.v1.enable_control_flow_v2 if was else tf.compat.v1.disable_control_flow_v2)()
     named = "Merge|StatelessIf" if change is conditional else "Enter|Exit|StatelessWhile"
     # The ends that a loop of today leaves do depend on the image, so the output has to be chosen.
-    options = None if old or change is conditional else Options(output_tensor="final_result")
+    options = None if old or change is conditional else SourceOptions(output_tensor="final_result")
     refused(write(graph), f"control flow: ({named}) ", options)
 
 
@@ -542,7 +548,7 @@ def test_a_second_input_is_named(write):
         return x / placeholder("keep_prob", ())
 
     refused(write(small(keep)), "expected one input|second input", None)
-    options = Options(input_tensor="input", mean=ONES, std=ONES)
+    options = SourceOptions(input_tensor="input", mean=ONES, std=ONES)
     refused(write(small(keep)), "a second input: Placeholder 'keep_prob'", options)
 
 
@@ -590,7 +596,7 @@ def test_channels_first(write, pixels):
 
     path = write(outside)
     refused(path, r"expected an input \[batch, side, side, 3\] .*got input \[1, 3, 32, 32\]: ")
-    refused(path, r"got \[1, 3, 32, 32\]: .*channels last", Options(input_tensor="input"))
+    refused(path, r"got \[1, 3, 32, 32\]: .*channels last", SourceOptions(input_tensor="input"))
 
     def inside(order="NCHW"):
         random = np.random.default_rng(1)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from drawing import coloured
 
-from converters.sources.frozen_graph import Options
 from converters.sources.read import read_source
+from converters.sources.source import SourceOptions
 from kit.errors import ConversionError
 from kit.runtime import Classifier
 from kit.workflows.convert import ConvertSettings, convert
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.tf
 
 SIDE = 32
 ONES = (127.5, 127.5, 127.5)
-GIVEN = Options(mean=ONES, std=ONES)
+GIVEN = SourceOptions(mean=ONES, std=ONES)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_normalisation_in_the_model_is_found(saved, pixels, layer, mean, std, dt
     inputs = keras.Input((SIDE, SIDE, 3), dtype=dtype)
     inner = plain()
     model = keras.Model(inputs, inner(keras.layers.Rescaling(**layer)(inputs)))
-    source = read_source(saved(model), Options())
+    source = read_source(saved(model), SourceOptions())
     assert source.mean == pytest.approx((mean,) * 3)
     assert source.std == pytest.approx((std,) * 3, rel=1e-6)
     expected = model_scores(inner, pixels, mean, std)
@@ -251,7 +251,7 @@ def test_normalisation_in_the_model_is_found(saved, pixels, layer, mean, std, dt
 
 def test_without_a_word_on_normalisation(saved):
     with pytest.raises(ConversionError, match="does not say: give --mean and --std"):
-        read_source(saved(plain()), Options())
+        read_source(saved(plain()), SourceOptions())
 
 
 def test_one_sigmoid_and_logits(saved, pixels):
@@ -268,9 +268,9 @@ def test_one_sigmoid_and_logits(saved, pixels):
 def test_a_size_that_is_left_open(saved, pixels):
     path = saved(model := plain(side=None))
     refused(path, "the model leaves it open: give --input-resolution")
-    source = read_source(path, Options(ONES, ONES, input_resolution=SIDE))
+    source = read_source(path, SourceOptions(ONES, ONES, input_resolution=SIDE))
     assert np.abs(source_scores(source, pixels) - model_scores(model, pixels)).max() < 1e-4
-    refused(path, "a model that takes an image of 1 pixels: ", Options(ONES, ONES, 1))
+    refused(path, "a model that takes an image of 1 pixels: ", SourceOptions(ONES, ONES, 1))
 
 
 # ---------------------------------------------------------------- models that do not fit
@@ -299,7 +299,7 @@ def test_models_that_are_no_image_classifiers(saved):
     with pytest.raises(ConversionError, match=r"expected scores .* or logits .*got Relu"):
         read_source(saved(plain(activation="relu")), GIVEN)
     with pytest.raises(ConversionError, match="resolution, 32, got --input-resolution 64"):
-        read_source(saved(plain()), Options(ONES, ONES, 64))
+        read_source(saved(plain()), SourceOptions(ONES, ONES, 64))
 
 
 # ---------------------------------------------------------------- code in files
@@ -356,7 +356,7 @@ def test_a_lambda_layer_runs_only_if_that_is_asked_for(saved, tmp_path, suffix, 
     path = rewrite(saved(sequential(), suffix), change)
     refused(path, "got a Lambda layer 'hidden': --unsafe runs it")
     assert not marker.exists()
-    read_source(path, Options(ONES, ONES, unsafe=True))
+    read_source(path, SourceOptions(ONES, ONES, unsafe=True))
     assert marker.exists()  # the file is as bad as it is meant to be
 
 
@@ -423,7 +423,7 @@ def test_arithmetic_of_keras_2_is_refused_with_a_way_out(machine, tmp_path):
     rewrite_h5(path, change)
     for unsafe in (True, False):
         match = "got a TFOpLambda of Keras 2, 'block_add': export a SavedModel there"
-        refused(path, match, Options(ONES, ONES, unsafe=unsafe))
+        refused(path, match, SourceOptions(ONES, ONES, unsafe=unsafe))
 
 
 def test_a_keras_file_of_keras_2_is_refused_with_a_way_out(saved):

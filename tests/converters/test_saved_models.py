@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from drawing import coloured
 
-from converters.sources.frozen_graph import Options
 from converters.sources.read import read_source
+from converters.sources.source import SourceOptions
 from kit.errors import ConversionError
 from kit.runtime import Classifier
 from kit.workflows.convert import ConvertSettings, convert
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.tf
 
 SIDE = 32
 ONES = (127.5, 127.5, 127.5)
-GIVEN = Options(mean=ONES, std=ONES)
+GIVEN = SourceOptions(mean=ONES, std=ONES)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_size_that_is_left_open(tmp_path, pixels):
     model = keras_network(side=None)
     model.export(tmp_path / "saved", verbose=False)
     refused(tmp_path / "saved", "leaves it open: give --input-resolution")
-    source = read_source(tmp_path / "saved", Options(ONES, ONES, input_resolution=SIDE))
+    source = read_source(tmp_path / "saved", SourceOptions(ONES, ONES, input_resolution=SIDE))
     assert source.input_resolution == SIDE
     assert np.abs(source_scores(source, pixels) - keras_scores(model, pixels)).max() < 1e-4
 
@@ -120,7 +120,7 @@ def test_several_outputs_are_listed(tmp_path, pixels):
     model.export(tmp_path / "saved", verbose=False)
     refused(tmp_path / "saved", "it has 2: output_0, output_1: choose one with --output-tensor")
     for head in (0, 1):
-        options = Options(ONES, ONES, output_tensor=f"output_{head}")
+        options = SourceOptions(ONES, ONES, output_tensor=f"output_{head}")
         source = read_source(tmp_path / "saved", options)
         expected = keras_scores(model, pixels, head)
         assert np.abs(source_scores(source, pixels) - expected).max() < 1e-4
@@ -256,7 +256,7 @@ def test_a_signature_that_acts_outside_is_refused(saved, tmp_path, evil, op, uns
     folder = saved(module(evil(tmp_path)))
     before = sorted(tmp_path.iterdir())
     match = f"expected a model that acts on its input alone, got {op} "
-    refused(folder, match, Options(ONES, ONES, unsafe=unsafe))
+    refused(folder, match, SourceOptions(ONES, ONES, unsafe=unsafe))
     assert sorted(tmp_path.iterdir()) == before
 
 

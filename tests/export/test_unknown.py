@@ -210,13 +210,13 @@ def run(runner, pixels, spec):
 
 
 def form_of(plain, network):
-    from converters.extra_outputs import feature_probe, screening_form
+    from converters.extra_outputs import feature_probe, with_screening_outputs
     from converters.familiarity import Familiarity
 
     probe = Runner(feature_probe(plain))
     features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
     known = Familiarity.of(features)
-    return screening_form(plain, known), known.unfamiliarity(features)
+    return with_screening_outputs(plain, known), known.unfamiliarity(features)
 
 
 @pytest.mark.tf

@@ -77,7 +77,7 @@ def looking(tmp_path_factory):
     import keras
 
     from converters import convert_model
-    from converters.extra_outputs import feature_probe, screening_form
+    from converters.extra_outputs import feature_probe, with_screening_outputs
     from converters.familiarity import Familiarity
     from kit.model.spec import Screening
 
@@ -103,7 +103,7 @@ def looking(tmp_path_factory):
     features = np.stack([probe.run(to_input(p, spec, "uint8", quantization)) for p in photos])
     card = ModelCard("a small one", None, "random", "int8", spec, LABELS)
     path = tmp_path_factory.mktemp("looking") / "model.tflite"
-    form = screening_form(plain, Familiarity.of(features))
+    form = with_screening_outputs(plain, Familiarity.of(features))
     path.write_bytes(package(form, replace(card, screening=Screening(1.5, True))))
     (path.parent / "plain.tflite").write_bytes(package(plain, card))
     return path

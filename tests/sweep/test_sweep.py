@@ -577,7 +577,7 @@ def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp
     import keras
 
     import kit.sweep.shared_bottlenecks as shared
-    from kit.training.learning import Source
+    from kit.training.learning import BackboneSource
     from kit.training.weights import find_weights, load_backbone
 
     dataset = load_dataset(draw_folder(tmp_path / "images", {"red": 6, "blue": 5}, side=70))
@@ -589,9 +589,9 @@ def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp
     weights = [small_backbone.weights, find_weights(choice, str(tmp_path / "other.weights.h5"))]
     spec = choice.preprocess("pad", "antialias")
     alone = [
-        Source(load_backbone(choice, one), choice, one, spec, tmp_path / "alone").bottlenecks(
-            dataset, Listener()
-        )[0]
+        BackboneSource(
+            load_backbone(choice, one), choice, one, spec, tmp_path / "alone"
+        ).bottlenecks(dataset, Listener())[0]
         for one in weights
     ]
     assert not np.allclose(*(next(iter(vectors.values())) for vectors in alone))
@@ -609,7 +609,7 @@ def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp
     assert len(seen) == len(set(seen)) == 11
     for one, expected in zip(weights, alone, strict=True):
         listener = Listener()
-        source = Source(keras.Model(), choice, one, spec, tmp_path / "shared")
+        source = BackboneSource(keras.Model(), choice, one, spec, tmp_path / "shared")
         found, unreadable = source.bottlenecks(dataset, listener)
         assert found.keys() == expected.keys()
         assert all(np.array_equal(found[digest], expected[digest]) for digest in expected)

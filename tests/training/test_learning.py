@@ -15,7 +15,7 @@ from kit.training.backbones import BACKBONES, FineTuning, choose
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
-from kit.training.learning import RECIPES, LearnSettings, Source, learn
+from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -45,7 +45,7 @@ def source(small_backbone, tmp_path):
     from kit.training.weights import load_backbone
 
     backbone = load_backbone(small_backbone.choice, small_backbone.weights)
-    return Source(
+    return BackboneSource(
         backbone,
         small_backbone.choice,
         small_backbone.weights,
@@ -292,14 +292,14 @@ def test_a_photograph_that_vanishes_between_its_forms_is_named(
     learnt, source, dataset, parts, monkeypatch
 ):
     gone = dataset.root / parts["train"][3]
-    real = Source.bottlenecks
+    real = BackboneSource.bottlenecks
 
     def vanishing(self, images, reporter, *arguments):
         if arguments:
             gone.unlink(missing_ok=True)
         return real(self, images, reporter, *arguments)
 
-    monkeypatch.setattr(Source, "bottlenecks", vanishing)
+    monkeypatch.setattr(BackboneSource, "bottlenecks", vanishing)
     with pytest.raises(DataError, match="it could be read before") as caught:
         learnt(LearnSettings(FITTING, augment="photo", variants=2))
     assert str(caught.value).startswith(str(gone))

@@ -10,7 +10,7 @@ from training_fixtures import SIDE, Listener, colour_network, package
 from typer.testing import CliRunner
 
 from converters import convert_model
-from converters.sources.frozen_graph import Options
+from converters.sources.source import SourceOptions
 from kit.errors import AccuracyError, ConversionError, DataError, OutputExistsError
 from kit.export.exported import Gates, summary, verification
 from kit.export.modes import AUTO_MODES
@@ -25,7 +25,7 @@ pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
 
 # Pixels are divided by 255, which the network does not say itself.
-UNIT = Options(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+UNIT = SourceOptions(mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
 IMAGES_A_CLASS = 30
 
 
@@ -197,7 +197,7 @@ def test_a_runtime_that_cannot_run_it(source, settings, tmp_path):
         ({"target_runtime": "1.0"}, r"expected a target runtime of 2\.3, .*got '1\.0'"),
         ({"quantize": "int4"}, "expected quantisation modes of"),
         ({"target": "java"}, "expected a target of tflite, c, onnx, got 'java'"),
-        ({"source": Options(mean=(0.0, 0.0, 0.0))}, "expected mean and std together"),
+        ({"source": SourceOptions(mean=(0.0, 0.0, 0.0))}, "expected mean and std together"),
     ],
 )
 def test_impossible_settings(wrong, said):
