@@ -1,6 +1,7 @@
 # make demo   the whole path on drawn images
 # make test   everyday checks; CI=true adds the slow ones
-# make benchmark   against what one would use instead; writes docs/benchmarks.md
+# make docs   the documentation as a site, into site/; a broken link fails
+# make benchmark   against what one would use instead; writes docs/explanation/benchmarks.md
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # They create .venv and install what they need.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
 
-.PHONY: demo test test-device lint benchmark clean
+.PHONY: demo test test-device lint docs benchmark clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
@@ -25,6 +26,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/docs
+	$(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(VENV)/train
 	$(BIN)/python benchmarks/run_all.py
 
@@ -38,5 +42,9 @@ $(VENV)/dev: $(VENV)/train
 	$(BIN)/python -m pip install --editable '.[train,dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/train
+	$(BIN)/python -m pip install --editable '.[train,docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) kit-demo
+	rm -rf $(VENV) kit-demo site

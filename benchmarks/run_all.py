@@ -1,4 +1,4 @@
-"""Runs the comparisons with what one would use instead, and writes docs/benchmarks.md.
+"""Runs the comparisons with what one would use instead, and writes docs/explanation/benchmarks.md.
 
 Each is a script of its own here, with its own words on what is compared and why that is fair; this
 one trains the model that several of them are about, runs them one after another, and puts their
@@ -18,7 +18,7 @@ from pathlib import Path
 from common import KIT, argument_parser
 
 _HERE = Path(__file__).resolve().parent
-_PAGE = _HERE.parent / "docs" / "benchmarks.md"
+_PAGE = _HERE.parent / "docs" / "explanation" / "benchmarks.md"
 _HEAD = """# Against what one would use instead
 
 `make benchmark` writes this page, with the figures of the machine it runs on. Each section is a
