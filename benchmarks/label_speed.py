@@ -1,17 +1,19 @@
 """What the device's command costs beyond the bare work: for one image, and for a folder.
 
-One image: wall time and peak memory of `python -m kit.device MODEL IMAGE`, and of the console
-script kit-label where --python has one, against bare_label.py, some 20 lines that do the same by
-hand. A folder: `python -m kit.device MODEL FOLDER` against bare_folder.py, which decodes, resizes
-and invokes on the same cores in threads; once as whole processes, once as the loops alone
-(Classifier.classify_files and bare_folder.py's own clock). Both resize to the model's input; the
-bare ones with Pillow's bilinear filter, which is what such scripts use.
+For one image, this compares the wall time and the peak memory of `python -m kit.device MODEL IMAGE`
+with those of bare_label.py, a script of some 20 lines that does the same by hand. If --python has
+the console script kit-label, that is measured too. For a folder, it compares `python -m kit.device
+MODEL FOLDER` with bare_folder.py, which decodes, resizes and invokes in threads on the same cores.
+It does so once for whole processes and once for the loops alone (Classifier.classify_files, and the
+clock of bare_folder.py). All of them resize to the model's input; the bare scripts use Pillow's
+bilinear filter, which is what such scripts use.
 
-Fair because all run in the same Python with the same interpreter package, threads and model, in
-turns, and each has run once before: bytecode is compiled and files are in the system's cache. The
-kit is by default a fresh copy of this repository's, laid out as a wheel lays it out, since the
-finder of an editable install is no part of what a device has; the copy's place on PYTHONPATH is
-there for both. With --installed it is the kit that --python finds by itself, PYTHONPATH included.
+The comparison is fair because all of them run in the same Python with the same interpreter package,
+threads and model, and take turns. Each has run once before, so bytecode is compiled and files are
+in the system's cache. By default the kit is a fresh copy of this repository, laid out as a wheel
+lays it out, because the finder of an editable install is no part of what a device has. The place of
+the copy is on PYTHONPATH for both sides. With --installed, the kit is the one that --python finds
+by itself, PYTHONPATH included.
 """
 
 from __future__ import annotations
