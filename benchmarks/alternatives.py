@@ -69,13 +69,9 @@ def main() -> None:
         copies = sorted(folder.iterdir())
         count, image = len(copies), str(copies[0])
 
-        def commands(place: str, bare: str) -> dict[str, list[str]]:
-            tensorflow = [
-                sys.executable,
-                str(_HERE / bare),
-                "tensorflow.lite.python.interpreter",
-                threads,
-            ]
+        def commands(place: str, bare: str, *more: str) -> dict[str, list[str]]:
+            module = "tensorflow.lite.python.interpreter"
+            tensorflow = [sys.executable, str(_HERE / bare), module, *more]
             return {
                 "MediaPipe": [
                     *(pythons["mediapipe"], str(_HERE / "mediapipe_label.py")),
@@ -86,7 +82,9 @@ def main() -> None:
             }
 
         one = turns(commands(image, "bare_label.py"), environment, options.rounds)
-        many = turns(commands(str(folder), "bare_folder.py"), environment, options.folder_rounds)
+        many = turns(
+            commands(str(folder), "bare_folder.py", threads), environment, options.folder_rounds
+        )
         facts = [pythons["kit"], str(_HERE / "common.py")]
         machine = json.loads(run_child(facts, environment).output)
 

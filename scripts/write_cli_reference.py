@@ -1,6 +1,6 @@
 """Writes docs/cli.md: what every command says of itself when it is asked for --help.
 
-    python scripts/write_cli_reference.py
+python scripts/write_cli_reference.py
 """
 
 from __future__ import annotations

@@ -12,18 +12,19 @@ from places import ROOT
 
 # A package may import its own modules and the packages listed for it, and no other: the layers of
 # docs/architecture.md, lowest first.
-_SUPPORT = ("kit.choices", "kit.errors", "kit.files", "kit.quiet", "kit.reporting")
+_SUPPORT = (*("kit.choices", "kit.errors", "kit.files", "kit.lazy", "kit.quiet", "kit.reporting"),)
 _DEVICE_SIDE = ("kit", *_SUPPORT, "kit.model", "kit.runtime")
 _LEARNING = (*_DEVICE_SIDE, "converters", "kit.data", "kit.evaluation")
 _WHOLE = (*_LEARNING, "kit.training", "kit.export", "kit.report", "kit.workflows")
 LAYERS: dict[str, tuple[str, ...]] = {
-    "kit": (),
+    "kit.lazy": (),
+    "kit": ("kit.lazy",),
     "kit.choices": (),
     "kit.errors": (),
     "kit.files": ("kit.errors",),
     "kit.quiet": (),
     "kit.reporting": (),
-    "kit.model": ("kit.errors",),
+    "kit.model": ("kit.errors", "kit.lazy"),
     "kit.runtime": ("kit.choices", "kit.errors", "kit.quiet", "kit.model"),
     "kit.device": _DEVICE_SIDE,
     "converters": _DEVICE_SIDE,
@@ -32,7 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "kit.training": _LEARNING,
     "kit.export": _LEARNING,
     "kit.report": (*_LEARNING, "kit.export"),
-    "kit.workflows": (*_LEARNING, "kit.training", "kit.export", "kit.report"),
+    "kit.workflows": (*_LEARNING, "kit.device", "kit.training", "kit.export", "kit.report"),
     "kit.deploy": (*_DEVICE_SIDE, "converters"),
     "kit.sweep": (*_WHOLE, "kit.device"),
     "kit.cli": (*_WHOLE, "kit.device", "kit.deploy", "kit.sweep"),
@@ -91,7 +92,9 @@ def package_of(name):
 
 
 def kit_imports(name, deep=True):
-    found = imports(name, deep)
+    # What a package's __init__ imports for types alone, it names for others to import lazily.
+    of_package = SOURCES[name].name == "__init__.py"
+    found = imports(name, deep and not of_package)
     return sorted(
         wanted for wanted in found if inside(wanted, "kit") or inside(wanted, "converters")
     )

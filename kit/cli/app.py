@@ -17,6 +17,7 @@ from kit.cli import (
     cross_validate,
     demo,
     deploy,
+    doctor,
     evaluate,
     info,
     label,
@@ -38,6 +39,7 @@ deploy_app = application(help="Bring a model to a device.")
 
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo.demo, "kit demo --output kit-demo"),
+    ("doctor", doctor.doctor, "kit doctor"),
     (
         "check",
         check.check,

@@ -68,11 +68,12 @@ def label(
     force: ForceOption = False,
 ) -> None:
     """Label images, with the code that kit-label runs on a device."""
-    from kit.device.label import label_images
+    from kit.device.label import is_single_image, label_images
 
     with known.open(
         model,
         num_threads=num_threads,
+        single_image=is_single_image(images),
         top_k=top_k,
         score_threshold=score_threshold,
         category_allowlist=allow or (),

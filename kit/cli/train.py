@@ -241,9 +241,9 @@ def train(
         gallery=gallery,
     )
     import_tensorflow()
-    result = workflow.train(
-        images, output, settings, force=force, resume=resume, reporter=TerminalReporter()
-    )
+    reporter = TerminalReporter()
+    result = workflow.train(images, output, settings, force=force, resume=resume, reporter=reporter)
+    reporter.say(f"report: {result.report}")
     if format == "json":
         print_json(result.to_json())
     else:

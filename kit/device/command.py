@@ -8,13 +8,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from kit import __version__
 from kit.device.label import (
     FORMATS,
     allow_any_name,
     is_screening,
+    is_single_image,
     label_images,
     run_self_test,
     write_results,
@@ -24,6 +25,20 @@ from kit.model.model_file import read_labels
 from kit.model.spec import RESIZE_METHODS
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.images import image_paths
+
+
+def run_doctor(style: str, out: TextIO) -> int:
+    """Prints what this device can run; returns the exit status."""
+    from kit.device.doctor import check_device, doctor_json, doctor_text, works
+
+    checks = check_device()
+    if style == "json":
+        import json
+
+        out.write(json.dumps(doctor_json(checks), ensure_ascii=False) + "\n")
+    else:
+        out.write(doctor_text(checks) + "\n")
+    return 0 if works(checks) else 1
 
 
 def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
@@ -95,67 +110,185 @@ def camera_results(
         yield label_frames(classifier, frames, smooth)
 
 
+_VERSION_HELP = "Show the version and exit."
+
+
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest option where one is mistyped."""
+
+    def error(self, message: str) -> NoReturn:
+        _, found, rest = message.partition("unrecognized arguments: ")
+        mistyped = next((word for word in rest.split() if word.startswith("--")), None)
+        if found and mistyped is not None:
+            from difflib import get_close_matches
+
+            name = mistyped.partition("=")[0]
+            near = get_close_matches(name, self._option_string_actions, 1)
+            message = f"no such option: {name}{f'; did you mean {near[0]}?' if near else ''}"
+        super().error(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `kit-label`."""
+    parser = _Parser(
         prog="kit-label",
+        usage="kit-label [OPTIONS] MODEL [IMAGE ...]",
         description="Label images with a .tflite model.",
-        epilog="Exit status: 0, 1 when anything failed, 2 for a mistake on the command line.",
+        epilog="""\
+examples:
+  $ kit-label model_int8.tflite photo.jpg
+  $ kit-label model_int8.tflite photos/ --output results.csv
+  $ kit-label model_int8.tflite --watch incoming/ --output results.csv
+  $ kit-label model_int8.tflite --self-test
+
+The exit status is 0, 1 if anything failed, and 2 for a mistake on the command line.""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a .tflite image classifier")
-    add("images", metavar="IMAGE", nargs="*", help="files, folders, or - for paths on stdin")
-    add("--top-k", type=int, default=3, help="answers for each image (3)")
-    add("--score-threshold", type=float, help="leave out answers below (the model's own, else 0)")
-    add("--format", choices=FORMATS, default="text", help="what to print (text)")
-    add("--allow", action="append", default=[], metavar="LABEL", help="answer only these labels")
-    add("--deny", action="append", default=[], metavar="LABEL", help="never answer these labels")
-    add("--num-threads", type=int, help="cores to use (all, at most 4)")
-    add("--explain", metavar="OUT", help="where it looked: a PNG, or a folder for several images")
-    add("--force", action="store_true", help="replace what --explain finds there")
-    add("--self-test", action="store_true", help="check that this device computes as the maker's")
+    add("model", metavar="MODEL", nargs="?", help="The .tflite image classifier.")
     add(
-        "--benchmark",
-        action="store_true",
-        help="measure speed and memory with IMAGE, or a drawn one",
+        "images",
+        metavar="IMAGE",
+        nargs="*",
+        help="Image files, folders, or - for paths on standard input.",
     )
-    add("--write", action="store_true", help="with it: store the best number of threads in MODEL")
-    lasting = parser.add_argument_group("for many images, or without an end")
-    lasting.add_argument(
+    add("--version", action="version", version=f"kit-label {__version__}", help=_VERSION_HELP)
+    answers = parser.add_argument_group("answers").add_argument
+    answers(
+        "--top-k",
+        type=int,
+        default=3,
+        metavar="N",
+        help="Give at most this number of labels for each image (by default 3).",
+    )
+    answers(
+        "--score-threshold",
+        type=float,
+        metavar="SCORE",
+        help="Leave out answers with a lower score (by default the model's own threshold).",
+    )
+    answers(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="Answer only with this label; you can give several.",
+    )
+    answers(
+        "--deny",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="Never answer with this label; you can give several.",
+    )
+    answers(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="Print text, a JSON object for each image, or a CSV table (by default text).",
+    )
+    answers(
+        "--explain",
+        metavar="PATH",
+        help="Show where the model looked: write a PNG picture, or pictures into a folder (for "
+        "several images, or where PATH ends in a slash).",
+    )
+    answers("--force", action="store_true", help="Replace pictures that --explain finds there.")
+    answers(
+        "--num-threads",
+        type=int,
+        metavar="N",
+        help="Use this number of threads (by default all cores, at most 4).",
+    )
+    lasting = parser.add_argument_group("many images, or no end of them").add_argument
+    lasting(
         "--output",
         metavar="FILE",
-        help="append a row for each image to this CSV, leaving out those that have one",
+        help="Append a row for each image to this CSV file, and leave out images that have one.",
     )
-    lasting.add_argument("--watch", metavar="DIR", help="label into it what arrives in a folder")
-    lasting.add_argument(
-        "--camera", action="store_true", help="label a camera's frames, into it or as --format says"
+    lasting(
+        "--watch",
+        metavar="FOLDER",
+        help="Label every image that arrives in this folder; needs --output.",
     )
-    lasting.add_argument(
+    lasting(
+        "--camera",
+        action="store_true",
+        help="Label the frames of a camera, and print them or write them to --output.",
+    )
+    lasting(
         "--device",
         metavar="DEVICE",
-        help="V4L2 device or video file (the Pi's own camera, else /dev/video0)",
+        help="Take this V4L2 device or video file as the camera (by default the Raspberry Pi's "
+        "own camera, else /dev/video0).",
     )
-    lasting.add_argument(
-        "--every", type=float, metavar="SECONDS", help="between the camera's frames (1)"
+    lasting(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="Take a frame of the camera after this time (by default 1 second).",
     )
-    lasting.add_argument(
-        "--smooth", type=int, metavar="N", help="mean of the scores of the last N frames (3)"
+    lasting(
+        "--smooth",
+        type=int,
+        metavar="N",
+        help="Answer with the mean of the scores of the last N frames (by default 3).",
     )
-    lasting.add_argument(
+    lasting(
         "--rotate-mb",
         type=float,
-        metavar="N",
-        help="begin a new CSV at so many megabytes; older ones are numbered (10)",
+        metavar="MB",
+        help="Begin a new CSV file at this size and number the older ones (by default 10 MB).",
     )
-    foreign = parser.add_argument_group("for models that carry no labels or normalisation")
-    foreign.add_argument("--labels", metavar="FILE", help="a label a line")
-    foreign.add_argument("--mean", type=_numbers, help="one number, or three with commas")
-    foreign.add_argument("--std", type=_numbers, help="one number, or three with commas")
-    foreign.add_argument("--resize", choices=RESIZE_METHODS, help="(bilinear)")
-    add("--version", action="version", version=f"kit-label {__version__}")
+    checks = parser.add_argument_group("checks of this device").add_argument
+    checks(
+        "--doctor",
+        action="store_true",
+        help="Show what this device can run and what to do where something is missing; needs no "
+        "MODEL.",
+    )
+    checks(
+        "--self-test",
+        action="store_true",
+        help="Check that this device computes the same scores as the one that made the model.",
+    )
+    checks(
+        "--benchmark",
+        action="store_true",
+        help="Measure speed and memory with one image, or with a drawn one.",
+    )
+    checks(
+        "--write",
+        action="store_true",
+        help="Store the best number of threads that --benchmark finds in MODEL.",
+    )
+    foreign = parser.add_argument_group("models without labels or normalisation").add_argument
+    foreign(
+        "--labels",
+        metavar="FILE",
+        help="Read labels from this text file, with one label on each line.",
+    )
+    foreign(
+        "--mean",
+        type=_numbers,
+        metavar="NUMBERS",
+        help="Subtract this from pixels of 0 to 255: one number, or three with commas.",
+    )
+    foreign(
+        "--std",
+        type=_numbers,
+        metavar="NUMBERS",
+        help="Divide pixels by this after that: one number, or three with commas.",
+    )
+    foreign(
+        "--resize",
+        choices=RESIZE_METHODS,
+        help=f"Resize images with this method (by default {RESIZE_METHODS[0]}).",
+    )
     return parser
 
 
@@ -166,7 +299,12 @@ def _mistake(options: argparse.Namespace) -> str | None:
     tasks = (*sources, options.self_test, options.benchmark)
     rules = (
         (
-            not any(tasks),
+            options.doctor and (options.model or any(tasks) or options.format == "csv"),
+            "expected --doctor alone, with text or json as --format",
+        ),
+        (not options.doctor and options.model is None, "expected a MODEL, got none"),
+        (
+            not any(tasks) and not options.doctor,
             "expected images to label, --watch, --camera, --self-test or --benchmark",
         ),
         (sum(sources) > 1, "expected images, --watch or --camera, got several of them"),
@@ -203,7 +341,7 @@ def _mistake(options: argparse.Namespace) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = _parser()
+    parser = build_parser()
     # Intermixed: options may stand between the model and the images.
     options = parser.parse_intermixed_args(arguments)
     mistake = _mistake(options)
@@ -212,12 +350,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
+        if options.doctor:
+            return run_doctor(options.format, sys.stdout)
         if options.benchmark:
             run_benchmark(options, sys.stdout, sys.stderr)
             return 0
         classifier = Classifier.open(
             options.model,
             num_threads=options.num_threads,
+            single_image=is_single_image(options.images) and not options.output,
             top_k=options.top_k,
             score_threshold=options.score_threshold,
             category_allowlist=options.allow,
@@ -260,8 +401,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kit-label: {in_words(error)}", file=sys.stderr)
         return 1
     return 0 if passed else 1
-
-
-def console() -> None:
-    """The console script."""
-    sys.exit(main())

@@ -113,7 +113,7 @@ def label_images(
         allow_any_name(sys.stdin, "surrogateescape")
     allow_any_name(out, "backslashreplace")
     paths = image_paths(images, sys.stdin)
-    one = len(images) == 1 and os.path.isfile(images[0])
+    one = is_single_image(images)
     results: Iterable[Classification | Failure]
     if explain is not None:
         # A glob may give one image where the user means a folder.
@@ -124,6 +124,11 @@ def label_images(
     else:
         results = classifier.classify_files(paths)
     return write_results(results, style, out, err, is_screening(classifier))
+
+
+def is_single_image(images: Sequence[str]) -> bool:
+    """Whether these arguments name one image file, and nothing else."""
+    return len(images) == 1 and os.path.isfile(images[0])
 
 
 def is_screening(classifier: Classifier) -> bool:

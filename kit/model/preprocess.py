@@ -9,18 +9,21 @@ factor (`antialias`); both are exact ratios of integers, rounded to weights that
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.model.spec import PreprocessSpec, QuantizationParameters
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 
 _WEIGHT_SUM = (
     256  # the largest for which 255 * sum + half of it still fits an unsigned 16-bit number
 )
 
-Pixels = npt.NDArray[np.uint8]
+Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 @lru_cache(maxsize=1024)

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.errors import ImageError, KitError, ModelFileError
 from kit.model.model_file import ModelFile, read_model_file
@@ -19,6 +18,13 @@ from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner, RunnerPool, interpreter_name
 from kit.runtime.parallel import default_threads, ordered_map
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+_SMALL_BYTES = 2_000_000
+"""Of a .tflite file: a MobileNet of this size labels an image in some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Classifier:
         path: str | os.PathLike[str],
         *,
         num_threads: int | None = None,
+        single_image: bool = False,
         top_k: int | None = None,
         score_threshold: float | None = None,
         category_allowlist: Iterable[str] = (),
@@ -151,16 +158,18 @@ class Classifier:
 
         Args:
             path: a .tflite image classifier.
-            num_threads: default: the cores, at most 4; for one image alone, what the card's hints
-                say of this kind of machine.
-            top_k: how many categories an answer has at most; default: all.
-            score_threshold: leave out categories below; default: the file's own, else 0.
-            category_allowlist: only these labels are answered; scores are not rescaled.
-            category_denylist: these labels are never answered; not together with the allowlist.
-            labels: for a file that has none.
-            mean: for a float file that has none: subtracted from pixels of 0 to 255.
-            std: see mean: then divides. One value or three, as mean.
-            resize: for a file without a card; default `bilinear`.
+            num_threads: number of threads. None: for an image by itself what the card's hints say
+                of this kind of machine, else the number of cores, at most 4.
+            single_image: whether one image is all that will be labelled. Without a hint a small
+                network then runs on one thread: more of them start slower than it answers.
+            top_k: largest number of categories in an answer; None: all.
+            score_threshold: leave out categories with lower scores; None: the file's own, else 0.
+            category_allowlist: answer only with these labels; scores are not rescaled.
+            category_denylist: never answer with these labels; not together with the allowlist.
+            labels: labels of a file that has none.
+            mean: subtracted from pixels of 0 to 255, for a float file that has none.
+            std: divides what is left; one value or three, like mean.
+            resize: the resize method, for a file without a card; None: `bilinear`.
 
         Raises:
             ModelFileError: the file is damaged, is no image classifier, or lacks labels or
@@ -179,7 +188,7 @@ class Classifier:
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
         try:
-            threads = num_threads or _hinted_threads(file) or default_threads()
+            threads = num_threads or _hinted_threads(file) or _threads(file, single_image)
             runner = Runner(file.path, threads)
             _check_outputs(file, runner)
             names = _labels(file, labels, runner)
@@ -326,6 +335,10 @@ class Classifier:
         if UNFAMILIARITY not in runner.further_outputs:
             return Answer(scores)
         return Answer(scores, float(runner.further(UNFAMILIARITY).item()))
+
+
+def _threads(file: ModelFile, single_image: bool) -> int:
+    return 1 if single_image and file.size_bytes <= _SMALL_BYTES else default_threads()
 
 
 def _hinted_threads(file: ModelFile) -> int | None:

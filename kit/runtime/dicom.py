@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.errors import ImageError, MissingDependencyError, one_line
 from kit.model.preprocess import Pixels
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 
 HEAD_BYTES = 132
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.model.preprocess import Pixels
 from kit.model.spec import PreprocessSpec
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL.Image import Image
 
-ActivationMap = npt.NDArray[np.float32]
+ActivationMap: TypeAlias = "npt.NDArray[np.float32]"
 
 _RAMP = np.array(
     [(0, 0, 0), (110, 0, 120), (220, 40, 50), (255, 160, 0), (255, 255, 120)], np.float32

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.errors import ImageError, MissingDependencyError, one_line
 from kit.model.preprocess import Pixels
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, read_dicom
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL.Image import Image
 
 ImageSource = "str | os.PathLike[str] | bytes | Image | npt.NDArray[np.uint8]"
@@ -81,7 +81,8 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
             file.seek(0)
             if is_dicom(head):
                 return read_dicom(file)
-            with Image.open(file) as image:
+            # By its path, if it has one: then Pillow loads the one decoder that its name asks for.
+            with Image.open(file if isinstance(source, bytes) else source) as image:
                 if input_resolution is not None:
                     image.draft(None, (2 * input_resolution, 2 * input_resolution))
                 return _to_rgb(image)
@@ -140,6 +141,8 @@ def _to_rgb(image: Image) -> Pixels:
 
 
 def _orientation(image: Image) -> int | None:
+    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
+        return None  # as getexif would say, which loads the decoder of TIFF first
     try:
         value: int | None = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # a damaged tag directory must not cost a sound image

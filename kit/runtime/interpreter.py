@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kit.choices import INTERPRETERS
 from kit.errors import InferenceError, MissingDependencyError, ModelFileError
 from kit.model.preprocess import dequantize
 from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, QuantizationParameters
 from kit.quiet import quiet_native
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 
 INPUT_DTYPES = ("float32", "uint8", "int8")
 OUTPUT_DTYPES = ("float32", "uint8", "int8", "int16")

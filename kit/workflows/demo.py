@@ -146,6 +146,7 @@ def run_demo(
             "",
             f"pictures:  {output / 'images.png'} shows some of {output / 'new'}",
             f"model:     {model}, one file with labels, preprocessing and its own check",
+            f"report:    {output / 'run' / 'report.html'}, to read in a browser",
             f"run:       {output / 'run'}, with run.json, misclassified.csv and TensorBoard logs",
             "",
             "try next:",

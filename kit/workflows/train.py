@@ -62,6 +62,11 @@ class TrainResult:
     left_out: tuple[tuple[str, str], ...]
     screening_files: Mapping[str, Path]
 
+    @property
+    def report(self) -> Path:
+        """The report to read."""
+        return self.run / REPORT_NAME
+
     def to_json(self) -> dict[str, Any]:
         """The files, the first file's `accuracy` and `n`, and the accuracy of every file."""
         return {
@@ -203,7 +208,6 @@ def train(
     checkpoint.discard()
     for mode, file in files.measured.items():
         reporter.say(summary(file, "" if mode in files.plain else " (not written)"))
-    reporter.say(f"report: {Path(output, REPORT_NAME)}")
     return TrainResult(
         run=Path(output),
         files={mode: Path(output, model_name(mode)) for mode in files.plain},

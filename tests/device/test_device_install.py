@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from places import ROOT
+from places import FILES, ROOT
 
-MODEL = ROOT / "tests" / "data" / "red_green_blue_int8.tflite"
+MODEL = FILES / "red_green_blue_int8.tflite"
 ENVIRONMENTS = {
     "tflite-runtime": ["tflite-runtime==2.14.0", "numpy<2", "pillow"],
     "ai-edge-litert": ["ai-edge-litert", "numpy>=2", "pillow"],

@@ -1,3 +1,4 @@
+import ast
 import csv
 import io
 import json
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -306,3 +308,68 @@ def test_wide_range_of_sizes(model, tmp_path, capsys):
     images = [str(tmp_path / f"{index}.png") for index in range(5)]
     assert main([str(model), *images, "--top-k", "1"]) == 0
     assert capsys.readouterr().out.count(": blue 0.9") == 5
+
+
+# ---------------------------------------------------------------- start
+
+
+@pytest.mark.parametrize(
+    ("size", "images", "threads"),
+    [(2_000_000, 1, 1), (2_000_001, 1, 4), (2_000_000, 2, 4)],
+)
+def test_a_small_network_on_one_image_runs_on_one_thread(
+    model, photos, monkeypatch, size, images, threads
+):
+    from kit.runtime import classifier
+
+    built = []
+
+    class Watched(classifier.Runner):
+        def __init__(self, model, num_threads=1, **more):
+            built.append(num_threads)
+            super().__init__(model, num_threads, **more)
+
+    monkeypatch.setattr(classifier, "Runner", Watched)
+    monkeypatch.setattr(classifier, "default_threads", lambda: 4)
+    read = classifier.read_model_file
+    monkeypatch.setattr(
+        classifier, "read_model_file", lambda path: replace(read(path), size_bytes=size)
+    )
+    paths = [str(photos / f"{name}.png") for name in ("red", "green")][:images]
+    assert main([str(model), *paths]) == 0
+    assert built[0] == threads
+
+
+def test_one_jpeg_loads_no_module_that_it_does_not_need(model, photos, tmp_path):
+    from PIL import Image
+
+    Image.open(photos / "red.png").save(tmp_path / "red.jpg")
+    code = (
+        "import sys\n"
+        "from kit.device.__main__ import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "print(sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(tmp_path / "red.jpg")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert "PIL.JpegImagePlugin" in loaded
+    unneeded = {"numpy.typing", "csv", "difflib", "fractions", "kit.device.watch", "kit.files"}
+    unneeded |= {"PIL.PngImagePlugin", "PIL.TiffImagePlugin"}
+    assert loaded & {*unneeded, "kit.device.benchmark", "kit.device.camera"} == set()
+
+
+def test_collecting_garbage_is_on_again_once_everything_is_loaded():
+    code = "import gc; from kit.device.__main__ import main; assert gc.isenabled()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_mistyped_option_names_the_nearest(model, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(model), "--top-q", "3"])
+    assert ended.value.code == 2
+    assert "no such option: --top-q; did you mean --top-k?" in capsys.readouterr().err

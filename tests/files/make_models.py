@@ -13,6 +13,8 @@ channel, normalised to -1 to 1, times 2, then softmax. So a pure red image has t
     plain_int8              int8 in and out, nothing appended
     three_inputs            no image classifier
     any_size                as plain_float32, but its height and width are left open
+
+`red.png` is a red picture of 40 by 30 pixels, for them to label.
 """
 
 import json
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from converters.packaging import add_metadata
 from kit.model.model_file import append_files
@@ -96,6 +99,7 @@ def main():
     (FOLDER / "three_inputs.tflite").write_bytes(three)
     package("red_green_blue_float32", plain, "float32", 0.001)
     package("red_green_blue_int8", quantized(tf.uint8, tf.float32), "int8", 0.03)
+    Image.new("RGB", (40, 30), "red").save(FOLDER / "red.png")
 
 
 if __name__ == "__main__":
