@@ -1,7 +1,8 @@
 # make demo   the whole path on drawn images
 # make test   everyday checks; CI=true adds the slow ones
+# make docs   the documentation as a site, into site/; a broken link fails
 # make docs-cli   writes docs/cli.md, what every command says of itself
-# make benchmark   against what one would use instead; writes docs/benchmarks.md
+# make benchmark   against what one would use instead; writes docs/explanation/benchmarks.md
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # make examples   runs the scripts and the notebook of examples/
 # make wheel   builds the source archive and the wheel into dist/
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
 
-.PHONY: demo test test-device docs-cli lint benchmark examples wheel device-install clean
+.PHONY: demo test test-device docs docs-cli lint benchmark examples wheel device-install clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
@@ -31,6 +32,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/docs
+	$(BIN)/mkdocs build --strict
 
 benchmark: $(VENV)/train
 	$(BIN)/python benchmarks/run_all.py
@@ -59,5 +63,9 @@ $(VENV)/dev: $(VENV)/train
 	$(BIN)/python -m pip install --editable '.[train,dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/train
+	$(BIN)/python -m pip install --editable '.[train,docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-device kit-demo build dist
+	rm -rf $(VENV) $(VENV)-device kit-demo build dist site

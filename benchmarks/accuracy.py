@@ -1,12 +1,14 @@
 """Accuracy of the shipped files on images that training never saw, and what int8 costs.
 
-Compared: the float32 and the int8 file of the same training run, on the same held-out images, by
-the runtime that ships. Fair because the held-out fifth is chosen by a hash of the images' content
-and lies in another folder than the one that kit.workflows.train is given, so that neither weights
-nor early stopping nor the representative data set can have seen it. Each fold holds out another
-fifth and trains anew; since no image is held out twice, the pooled answers are of different images
-and Wilson's interval applies to them. The drop's interval is that of paired answers: both files
-saw the same images, so it is narrower than the two accuracies' intervals suggest.
+This compares the float32 and the int8 file of the same training run, on the same held-out images,
+with the runtime that ships.
+
+The comparison is fair because the held-out fifth is chosen by a hash of the images' content and
+lies in another folder than the one that kit.workflows.train is given. So neither weights nor early
+stopping nor the representative images can have seen it. Each fold holds out another fifth and
+trains anew. No image is held out twice, so the pooled answers are of different images and Wilson's
+interval applies to them. The interval of the drop is that of paired answers: both files saw the
+same images, so it is narrower than the intervals of the two accuracies suggest.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Labelling with the kit, with MediaPipe's ImageClassifier, and with TensorFlow's own interpreter.
 
-Compared: wall time and peak memory of a process that labels one image, and images a second of a
-process that labels a folder, its start included. The kit is its base install in an environment of
-its own, as on a device; MediaPipe has an environment of its own, too, and runs mediapipe_label.py,
-the code of its guide; tf.lite is bare_label.py and bare_folder.py with TensorFlow's interpreter, in
-the environment that runs this. Fair because all label the same files with the same .tflite, on the
-same cores, in turns, and have run once before: files and bytecode are in the system's cache. Not
-the same: MediaPipe samples pixels half a pixel aside, and decodes with a library of its own.
+This compares the wall time and the peak memory of a process that labels one image, and the images a
+second of a process that labels a folder, its start included. The kit is its base install in an
+environment of its own, as on a device. MediaPipe has an environment of its own too, and runs
+mediapipe_label.py, which is the code of its guide. tf.lite is bare_label.py and bare_folder.py with
+TensorFlow's interpreter, in the environment that runs this script.
+
+The comparison is fair because all of them label the same files with the same .tflite on the same
+cores and take turns. All have run once before, so files and bytecode are in the system's cache. One
+thing differs: MediaPipe samples pixels half a pixel aside, and decodes with a library of its own.
 """
 
 from __future__ import annotations

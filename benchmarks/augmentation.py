@@ -1,13 +1,15 @@
-"""How many photographs a second are changed: by the kit, and by a row of Keras' layers.
+"""How many photographs a second the kit changes, and how many a row of Keras' layers changes.
 
-Compared: kit.training.augment.augment, one affine transform and what recolours, in threads; and
-layers of keras.layers that do the same changes one after the other, on batches in a tf.data
-pipeline, as tutorials have it. Fair because both get the same decoded photographs, a quarter
-larger than the result, in memory, may use the same cores, give uint8 of the same size, and take
-turns; the layers have been traced before. A layer for each change that the kit is asked for:
-mirroring, turning, cropping with scaling (RandomTranslation, RandomZoom, Resizing), contrast,
-saturation, brightness, noise; what recolours comes after Resizing, where there are fewer pixels.
-The kit draws for each photograph from a generator of its own, which is counted too.
+This compares kit.training.augment.augment, which uses one affine transform and recolours in
+threads, with layers of keras.layers that make the same changes one after the other, on batches in a
+tf.data pipeline, as tutorials do it.
+
+The comparison is fair because both get the same decoded photographs in memory, a quarter larger
+than the result, may use the same cores, give uint8 of the same size, and take turns. The layers
+have been traced before. There is a layer for each change that the kit is asked for: mirroring,
+turning, cropping with scaling (RandomTranslation, RandomZoom, Resizing), contrast, saturation,
+brightness, noise. The layers that recolour come after Resizing, where there are fewer pixels. The
+kit draws from a separate generator for each photograph, and the time for that counts too.
 """
 
 from __future__ import annotations

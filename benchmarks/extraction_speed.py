@@ -1,15 +1,17 @@
 """Throughput of bottleneck extraction against the bare interpreter's on ready-made tensors.
 
-Compared: kit.training.bottlenecks.extract_bottlenecks from image files, with an empty cache
-(reading, decoding, resizing, inference, writing to the cache), and the same backbone file fed with
-tensors that were decoded and preprocessed beforehand: once as one interpreter on all cores, once
-as one interpreter per core in threads; the faster of the two is the reference. Fair because file,
-interpreter package, cores and images are the same, and turns are interleaved; strict because the
-reference does nothing but infer and its interpreters are built beforehand. A second reference
-starts from decoded pixels of any size, which it still has to resize, as extraction must. The image
-files are in the system's file cache. How fast decoding and preprocessing alone go is printed too:
-whatever the code, extraction can't be faster than 1 / (1 / reference + 1 / that) on cores that are
-all busy.
+This compares kit.training.bottlenecks.extract_bottlenecks from image files, with an empty cache
+(reading, decoding, resizing, inference, writing to the cache), with the same backbone file fed with
+tensors that were decoded and preprocessed beforehand. The latter runs once as one interpreter on
+all cores and once as one interpreter for each core in threads; the faster of the two is the
+reference.
+
+The comparison is fair because file, interpreter package, cores and images are the same, and the two
+sides take turns. It is strict because the reference only infers, with interpreters that were built
+beforehand. A second reference starts from decoded pixels of any size, which it still has to resize,
+as extraction must. The image files are in the system's file cache. The script also prints how fast
+decoding and preprocessing are by themselves. Whatever the code, extraction cannot be faster than 1
+/ (1 / reference + 1 / that) on cores that are all busy.
 """
 
 from __future__ import annotations

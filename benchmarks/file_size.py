@@ -1,10 +1,12 @@
 """Size of the files that ship, against the bare ones and against the parameters alone.
 
-Compared: each file of a run (model, labels, card, metadata, checks) with what TensorFlow's own
-converter makes of the run's model.keras, which is the model and nothing else; and with the
-parameters of the file times their bits, which no file undercuts that stores each of them as it is.
-Fair because both are the same network in the same mode; the converter's int8 is calibrated on
-random pixels, which changes its numbers and not their count.
+This compares each file of a run (model, labels, card, metadata, checks) with two sizes. The first
+is what TensorFlow's own converter makes of the run's model.keras, which is the model and nothing
+else. The second is the number of parameters times their bits; no file that stores each parameter as
+it is can be smaller.
+
+The comparison is fair because both files are the same network in the same mode. The converter's
+int8 file is calibrated on random pixels, which changes its numbers but not how many there are.
 """
 
 from __future__ import annotations

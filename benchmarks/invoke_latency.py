@@ -1,12 +1,14 @@
 """Whether the latency that `kit benchmark` calls invoke is the interpreter's own.
 
-Compared: the median of `kit benchmark`'s invoke stage with that of a bare loop of the same
-interpreter package, which sets the input once and then only invokes; and, where --benchmark-model
-names TensorFlow Lite's or LiteRT's own benchmark_model, with the average that it prints. (It is
-downloaded or built by hand: no Python package brings it.) Fair because all run the same file with
-the same threads, in processes of their own, in turns. Not the same: kit benchmark decodes and
-resizes a photograph between two inferences, as labelling does, and its stage has the copies of
-input and output in it; benchmark_model is another build of the library.
+This compares the median of `kit benchmark`'s invoke stage with that of a bare loop of the same
+interpreter package, which sets the input once and then only invokes. If --benchmark-model names the
+benchmark_model of TensorFlow Lite or LiteRT, the average that it prints is compared too. (It is
+downloaded or built by hand, because no Python package brings it.)
+
+The comparison is fair because all of them run the same file with the same threads, in processes of
+their own, and take turns. Two things differ. kit benchmark decodes and resizes a photograph between
+two inferences, as labelling does, and its stage includes the copies of input and output. And
+benchmark_model is another build of the library.
 """
 
 from __future__ import annotations

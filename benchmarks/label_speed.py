@@ -1,18 +1,18 @@
 """What the device's command costs beyond the bare work: for one image, and for a folder.
 
-One image: wall time and peak memory of `python -m kit.device MODEL IMAGE`, and of the console
-script kit-label where --python has one, against bare_label.py. Its fifteen lines import numpy, the
-interpreter and Pillow, open the image, convert, resize, invoke, sort and print. A folder:
-`python -m kit.device MODEL FOLDER` against bare_folder.py, which decodes, resizes and invokes in
-threads on the same cores; once as whole processes, once as the loops alone
-(Classifier.classify_files and the clock of bare_folder.py). Both resize to the model's input; the
-bare scripts use Pillow's own filters, as such scripts do.
+For one image, this compares the wall time and the peak memory of `python -m kit.device MODEL IMAGE`
+with those of bare_label.py. Its fifteen lines import numpy, the interpreter and Pillow, open the
+image, convert, resize, invoke, sort and print. If --python has the console script kit-label, that
+is measured too. For a folder, it compares `python -m kit.device MODEL FOLDER` with bare_folder.py,
+which decodes, resizes and invokes in threads on the same cores. It does so once for whole processes
+and once for the loops alone (Classifier.classify_files, and the clock of bare_folder.py). All of
+them resize to the model's input; the bare scripts use Pillow's own filters, as such scripts do.
 
 The comparison is fair because all of them run in the same Python with the same interpreter package
-and model, in turns, and each has run once before, so that bytecode is compiled and the system has
-cached the files. By default the kit is a fresh copy of this repository's, laid out as a wheel lays
-it out, because a device has no editable install; the copy's place on PYTHONPATH is there for all.
-With --installed it is the kit that --python finds by itself, PYTHONPATH included.
+and model, and take turns. Each has run once before, so bytecode is compiled and files are in the
+system's cache. By default the kit is a fresh copy of this repository, laid out as a wheel lays it
+out, because a device has no editable install. The place of the copy is on PYTHONPATH for all of
+them. With --installed, the kit is the one that --python finds by itself, PYTHONPATH included.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What each quantisation costs: bytes, accuracy, and how often the answer stays float32's.
 
-Each network is trained once on 30 % of the images; its files, one for each quantisation, and its
-int8 file as TensorFlow's converter alone would have made it (`plain`, without the kit's corrected
-biases) answer for the 60 % that nothing has seen. Float32's answers for the same images are what
-they are compared with: the interval of the drop is that of paired answers.
+Each network is trained once on 30 % of the images. Its files, one for each quantisation, then
+answer for the 60 % that nothing has seen. Its int8 file as TensorFlow's converter alone would have
+made it (`plain`, without the kit's corrected biases) answers for them too. All are compared with
+float32's answers for the same images, so the interval of the drop is that of paired answers.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Which resize method should be the default: accuracy with it, and loss on the other's pixels.
 
-Compared: a classifier trained on bottlenecks of `bilinear` pixels and one trained on `antialias`
-pixels, each given held-out images resized by either method. The diagonal is what a user gets whose
-platform resizes as the model says; off it stands a platform that uses the other filter. Fair
-because backbone, images, folds and the head's training are the same in all four cells, and no
-image is held out twice, so that the pooled answers are of different images. The head is
-scikit-learn's LogisticRegression, which has one optimum: what differs between the cells is the
-pixels, not the luck of a training run.
+This compares a classifier trained on bottlenecks of `bilinear` pixels with one trained on
+`antialias` pixels. Each is given held-out images resized by either method. The diagonal shows what
+you get if your platform resizes as the model says; the other cells show a platform that uses the
+other filter.
+
+The comparison is fair because backbone, images, folds and the training of the head are the same in
+all four cells, and no image is held out twice, so that the pooled answers are of different images.
+The head is scikit-learn's LogisticRegression, which has one optimum. So the difference between the
+cells is the pixels, not the luck of a training run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Runs the comparisons with what one would use instead, and writes docs/benchmarks.md.
+"""Runs the comparisons with what one would use instead; writes docs/explanation/benchmarks.md.
 
-Each is a script of its own here, with its own words on what is compared and why that is fair; this
-one trains the model that several of them are about, runs them one after another, and puts their
-tables into one page, which replaces the last one when all have ended well.
+Each comparison is a script of its own in this folder, and its docstring says what is compared and
+why that is fair. This script trains the model that several of them measure, runs them one after
+another, and puts their words and tables into one page. The page replaces the last one when all
+scripts have succeeded.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 from common import KIT, argument_parser
 
 _HERE = Path(__file__).resolve().parent
-_PAGE = _HERE.parent / "docs" / "benchmarks.md"
-_HEAD = """# Against what one would use instead
+_PAGE = _HERE.parent / "docs" / "explanation" / "benchmarks.md"
+_HEAD = """# Benchmarks
 
-`make benchmark` writes this page, with the figures of the machine it runs on. Each section is a
-script in `benchmarks/`. Compared are always processes or loops that take turns on one machine, so
-that the ratios hold where the milliseconds do not.
+This page compares the kit with what you would use instead. `make benchmark` writes it, with the
+figures of the machine that it runs on. Each section is a script in `benchmarks/`. The processes or
+loops that are compared take turns on one machine, so the ratios hold on other machines even if the
+milliseconds do not.
 """
 RUN, MODEL, IMAGES = "{run}", "{run}/model_int8.tflite", "{images}"
 SCRIPTS: Sequence[tuple[str, ...]] = (
@@ -56,7 +58,8 @@ def section(script: str, output: str) -> str:
     table = "\n".join(line for line in output.splitlines() if line.startswith("|"))
     machine = output.partition("\n")[0].partition(", ")[2]
     heading = " ".join(title.split()).removesuffix(".")
-    return f"## {heading}\n\n`benchmarks/{script}`, {machine}\n\n{table}\n\n{explained}\n"
+    measured = f"`benchmarks/{script}`" + (f", {machine}" if machine else "")
+    return f"## {heading}\n\n{measured}\n\n{table}\n\n{explained}\n"
 
 
 def main() -> None:

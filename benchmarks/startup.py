@@ -1,9 +1,11 @@
 """How soon `kit --help` and `kit-label --help` answer, and what they import.
 
-Compared: wall time of the console scripts with the limit of the design, and with the same Python
-starting to do nothing, which no program in it can undercut. Fair because all are processes of
-their own, in turns, with their bytecode compiled beforehand as in an installed package. The table
-of imports sums `python -X importtime`'s own times by top-level package.
+This compares the wall time of the console scripts with the limit of the design, and with the time
+that the same Python needs to start and do nothing, which no program in it can undercut.
+
+The comparison is fair because all are processes of their own that take turns, with their bytecode
+compiled beforehand as in an installed package. The table of imports sums the times of `python -X
+importtime`, each without the imports inside it, by top-level package.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """What a sweep takes beyond its unavoidable parts.
 
-Compared: `kit.sweep.sweep` over a grid with an empty cache, and the sum of its parts, one after
-another in a process that has everything loaded: decoding and resizing once for each resolution,
-bottlenecks once for each backbone, the heads, the conversions; and, apart, scoring the test part
-with each file. What the sweep adds is processes, checks, reports, the card's golden runs; timing
-the files, which is waiting by nature, is told apart from both. Fair because both do the same work
-on the same images with the same weights, in one run; the parts come second, with files in the
-system's cache.
+This compares `kit.sweep.sweep` over a grid, with an empty cache, with the sum of its parts, one
+after another in a process that has everything loaded. The parts are decoding and resizing once for
+each resolution, bottlenecks once for each backbone, the heads, and the conversions; scoring the
+test part with each file is counted separately. A sweep adds processes, checks, reports and the
+golden runs of the card. Timing the files consists of waiting by nature, so it is shown apart from
+both.
+
+The comparison is fair because both sides do the same work on the same images with the same weights,
+in one run. The parts come second, with files in the system's cache.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Wall time of `kit train` against the usual Keras route, on the same photographs.
 
-Compared: the whole command `kit train` with an empty cache (bottlenecks, head, conversion to
+This compares the whole command `kit train` with an empty cache (bottlenecks, head, conversion to
 float32 and int8, scoring of both, the run folder) and the whole program keras_route.py (ten epochs
-over the frozen backbone, no conversion). Fair because both are processes of their own on the same
-cores, start from the same weights file, may train on the same copy of the folder, of which each
-keeps a fifth for its own validation and test, and are then scored on the same 20 % of the images
-that neither has seen, held out by a hash of their content. The copy was written just before, so
-both read it from the system's file cache. Scoring those held-out images is in neither's time.
-The comparison leans towards Keras: its time ends with a model in memory, the kit's with scored
-files.
+over the frozen backbone, no conversion).
+
+The comparison is fair because both are processes of their own on the same cores and start from the
+same weights file. Both may train on the same copy of the folder, and each keeps a fifth of it for
+its own validation and test. Both are then scored on the same 20 % of the images, which neither has
+seen and which are held out by a hash of their content. The copy was written just before, so both
+read it from the system's file cache. The time for scoring the held-out images counts for neither.
+The comparison favours Keras: its time ends with a model in memory, the kit's with scored files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The one implementation of PreprocessSpec: decoded pixels in, the model's input tensor out.
 
-Everything up to the last step is integer arithmetic, written down in docs/preprocessing.md, so
-that other languages reproduce it byte for byte. The resize filter is the triangle of width one
-source pixel (`bilinear`, half-pixel centres) or of the scale factor (`antialias`); both are exact
-ratios of integers, rounded to weights that sum to 256.
+Everything up to the last step is integer arithmetic, written down in
+docs/explanation/preprocessing.md, so that other languages reproduce it byte for byte. The resize
+filter is the triangle of width one source pixel (`bilinear`, half-pixel centres) or of the scale
+factor (`antialias`); both are exact ratios of integers, rounded to weights that sum to 256.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ class QuantizationParameters:
 
 @dataclass(frozen=True)
 class PreprocessSpec:
-    """From decoded RGB pixels to the model's input; docs/preprocessing.md has the arithmetic.
+    """From decoded RGB pixels to the model's input.
+
+    docs/explanation/preprocessing.md has the arithmetic.
 
     Channel order is RGB and a photograph's orientation tag is applied, always.
 

@@ -1,6 +1,6 @@
 """Our files in runtimes that the kit does not ship: the same answers, told nothing but the file.
 
-docs/runtimes.md has the figures.
+docs/explanation/runtimes.md has the figures.
 """
 
 import json

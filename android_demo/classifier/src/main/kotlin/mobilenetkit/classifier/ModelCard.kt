@@ -12,7 +12,7 @@ enum class Fit { STRETCH, CROP, PAD }
 enum class Resize { BILINEAR, ANTIALIAS }
 
 /**
- * From decoded RGB pixels to the model's input; docs/preprocessing.md has the arithmetic.
+ * From decoded RGB pixels to the model's input; docs/explanation/preprocessing.md has the arithmetic.
  *
  * @property inputResolution side of the square input, in pixels.
  * @property mean one value for each channel, subtracted from pixels of 0 to 255; null with [std]

@@ -5,7 +5,7 @@ import java.nio.ByteOrder
 import kotlin.math.abs
 import kotlin.math.floor
 
-// docs/preprocessing.md, step by step; tests/golden/ says whether it is byte for byte.
+// docs/explanation/preprocessing.md, step by step; tests/golden/ says whether it is byte for byte.
 
 private const val WEIGHT_SUM = 256
 
