@@ -228,7 +228,7 @@ def check_runtime(
     remedy = f"--target-runtime {able[0]} or newer" if able else "a model without"
     raise ConversionError(
         f"expected operators that {target} has, got {', '.join(lacking)}: "
-        f"take another --quantize, or {remedy}"
+        f"choose another --quantize, or {remedy}"
     )
 
 

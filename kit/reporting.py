@@ -41,3 +41,8 @@ def tell_left_out(left_out: Sequence[tuple[str, str]], reporter: Reporter) -> No
         reporter.warn(f"left out {path}: {reason}")
     if len(left_out) > _LISTED:
         reporter.warn(f"left out {len(left_out) - _LISTED} more files")
+
+
+def counted(number: int, noun: str) -> str:
+    """`no problems`, `1 problem`, `2 problems`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

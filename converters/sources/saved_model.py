@@ -92,7 +92,7 @@ def _examine(path: Path) -> tuple[list[str], str]:
         for op, name, to_file in _operators(meta.graph_def):
             if op in _FORBIDDEN or name in saving or to_file:
                 raise ConversionError(
-                    f"{path}: expected a model that acts on its input alone, got {op} {name!r}: "
+                    f"{path}: expected a model that only computes on its input, got {op} {name!r}: "
                     "do not load it"
                 )
             if op_def_registry.get(op) is None:

@@ -84,5 +84,5 @@ def _check(session: Any, card: ModelCard) -> None:
         if not difference <= golden.tolerance:
             raise ConversionError(
                 f"expected ONNX Runtime to answer as the .tflite file within {golden.tolerance:g}, "
-                f"scores differ by {difference:.4f}; nothing was kept: take another --quantize"
+                f"scores differ by {difference:.4f}; nothing was kept: choose another --quantize"
             )

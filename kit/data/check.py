@@ -21,7 +21,7 @@ from kit.data.split import check_split, group_members, split_dataset, torn_apart
 from kit.errors import DataError, ImageError
 from kit.files import check_absent, write_beside
 from kit.model.preprocess import Pixels
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, counted
 from kit.runtime.dicom import HEAD_BYTES, dicom_facts, is_dicom
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
@@ -214,7 +214,7 @@ def report_text(report: CheckReport, most: int = 10) -> str:
         if found:
             lines += ["", f"{heading} ({len(found)}):", *(f"  {line}" for line in found[:most])]
             lines += [f"  and {len(found) - most} more"] if len(found) > most else []
-    return "\n".join([*lines, "", f"{len(report.problems) or 'no'} problems"])
+    return "\n".join([*lines, "", counted(len(report.problems), "problem")])
 
 
 def _row(facts: ClassFacts) -> tuple[str, ...]:

@@ -108,8 +108,8 @@ class Dataset:
         wanted = sorted(paths)
         if missing := [path for path in wanted if path not in by_path]:
             raise DataError(
-                f"{self.root}: expected all images of before, {len(missing)} are missing, such as "
-                f"{missing[0]}: name their folder with --images"
+                f"{self.root}: expected all images that were there before, {len(missing)} are "
+                f"missing, such as {missing[0]}: name their folder with --images"
             )
         images = [by_path[path] for path in wanted]
         if strangers := {self.labels[image.label] for image in images} - {*labels}:

@@ -19,6 +19,7 @@ from typing import Any
 
 from kit import __version__
 from kit.choices import INTERPRETERS
+from kit.reporting import counted
 from kit.runtime.machine import machine_kind
 
 DISTRIBUTION = "mobilenet-kit"
@@ -95,11 +96,6 @@ def _verdict(broken: int, warned: int) -> str:
     if broken:
         return f"{counted(broken, 'problem')} to mend before it can work"
     return f"it works; {counted(warned, 'remark')}" if warned else "it works"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 problem`, `2 problems`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _python() -> tuple[Check, ...]:

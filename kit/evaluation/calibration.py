@@ -120,7 +120,7 @@ def probabilities(scores: Values) -> npt.NDArray[np.float64]:
         raise ValueError("expected scores of images, got none")
     if not (scores.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE):
         raise ValueError(
-            "expected scores of at least 0 that sum to 1, got a least of "
+            "expected scores of at least 0 that sum to 1, got a minimum of "
             f"{scores.min():.4g} and sums of {sums.min():.4g} to {sums.max():.4g}: "
             "they are no probabilities of labels that exclude each other"
         )

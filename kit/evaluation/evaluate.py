@@ -246,7 +246,7 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
         if wanted != given:
             raise DataError(
                 f"expected --{name.replace('_', '-')} {wanted or 'left out'} as in training, got "
-                f"{given or 'none'}: with another the parts are others"
+                f"{given or 'none'}: another value gives other parts"
             )
     try:
         split_settings = SplitSettings(

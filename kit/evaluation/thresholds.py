@@ -216,7 +216,7 @@ def choose_operating_point(
         absent = "other" if positive.all() else label
         raise DataError(
             f"expected images of {label} and of others to choose a threshold on, got none of "
-            f"{absent}: take a larger validation part"
+            f"{absent}: use a larger validation part"
         )
     if not (scores.min() >= 0 and scores.max() <= 1):
         raise ValueError(f"expected scores of 0 to 1, got {scores.min():.4g} to {scores.max():.4g}")

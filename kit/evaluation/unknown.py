@@ -138,5 +138,5 @@ def unlabelled_images(folder: str | os.PathLike[str]) -> tuple[str, ...]:
 
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(f"{root}: expected a folder of images of something else, it is none")
+        raise DataError(f"{root}: expected a folder of images of something else, found no folder")
     return tuple(str(Path(p).relative_to(root)) for p in image_paths([str(root)], sys.stdin))

@@ -64,7 +64,7 @@ class Scored:
         except (KeyError, TypeError, ValueError) as error:
             raise SpecError(
                 f"expected the figures of {mode} in run.json, it lacks {error}: delete the run "
-                "folder, and it is trained again"
+                "folder, and the sweep trains it again"
             ) from error
 
 

@@ -200,7 +200,7 @@ def _weights(
             f"{names}: fetch them with kit weights pull, or leave these out (--skip-missing), or "
             "train from random values (--weights none)"
         )
-    reporter.warn(f"left out for want of weights: {names}")
+    reporter.warn(f"left out because their weights are missing: {names}")
     return found, missing
 
 
@@ -358,7 +358,7 @@ def _rows(
             record = None
             error = (
                 "expected a run on the images that are there, some of its own are not: delete "
-                f"{work.run(combination)}, and it is trained again"
+                f"{work.run(combination)}, and the sweep trains it again"
             )
         if record is not None and split is None:
             split = record["split"]
@@ -367,7 +367,7 @@ def _rows(
         if record is not None and record["split"] != split:
             error = (
                 "expected the same split as the other combinations', its images were others: "
-                f"delete {work.run(combination)}, and it is trained again"
+                f"delete {work.run(combination)}, and the sweep trains it again"
             )
         for mode in dict.fromkeys(work.settings.training.quantize):
             timing = timings.get((combination, mode))

@@ -64,7 +64,7 @@ class BottleneckCache:
         except (OSError, sqlite3.OperationalError) as error:  # no room, no right, held by another
             raise self._failure(error) from error
         except sqlite3.DatabaseError as error:
-            reporter.warn(f"{self._path}: the cache is damaged ({error}): it is built anew")
+            reporter.warn(f"{self._path}: the cache is damaged ({error}): it is rebuilt")
             self._discard()
             self._connection = self._open()
 

@@ -177,7 +177,7 @@ def fit(
     if checkpoint is not None and checkpoint.history:
         history += checkpoint.history
         best += checkpoint.restore(model)
-        shown.say(f"goes on after epoch {len(history)}")
+        shown.say(f"continues after epoch {len(history)}")
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

@@ -262,7 +262,7 @@ def learn(
     if alone is None or whole.loss < alone.loss:
         return _finished(whole, history, alone is not None, len(scores), reporter)
     reporter.warn(
-        f"fine-tuning brought nothing, validation cross-entropy {whole.loss:.4f} after "
+        f"fine-tuning did not help, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
     )
     source.backbone.set_weights(untouched)
@@ -322,7 +322,7 @@ def _augmented(
     stacks = [_stacked(images, vectors)]
     changed = settings.variants if settings.augmentation != Augmentation() else 0
     for variant in range(changed):
-        reporter.say(f"changed photographs, {variant + 1} of {changed}")
+        reporter.say(f"augmented photographs, {variant + 1} of {changed}")
         found, unreadable = source.bottlenecks(
             replace(dataset, images=tuple(images)),
             reporter,

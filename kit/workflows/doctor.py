@@ -15,12 +15,11 @@ from kit.device.doctor import (
     WARNING,
     Check,
     check_device,
-    counted,
     extras,
     free_disk,
     installed_version,
 )
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, counted
 from kit.training.backbones import BACKBONES, every_choice
 from kit.training.bottlenecks import CACHE_VARIABLE, cache_folder
 from kit.training.weights import FOLDER_VARIABLE

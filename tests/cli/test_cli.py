@@ -579,7 +579,7 @@ def test_resume_after_a_crash(fine_tuning, tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
     result = fine_tuning("--resume")
     assert result.exit_code == 0, result.stderr
-    assert "goes on after epoch 1" in result.stderr
+    assert "continues after epoch 1" in result.stderr
     assert "fine-tuning   2: train accuracy" in result.stderr
     assert "fine-tuning   1: train accuracy" not in result.stderr
     assert sorted(path.name for path in tmp_path.glob("*run*")) == ["run"]

@@ -118,19 +118,19 @@ def test_files_of_the_kit_run_everywhere(data):
             [(CONV_2D, "", 3), (CONV_2D, "", 8), (FULLY_CONNECTED, "", 12)],
             "expected operators that 2.14 has, got CONV_2D version 8 (first in litert-1), "
             "FULLY_CONNECTED version 12 (first in litert-1): "
-            "take another --quantize, or --target-runtime litert-1 or newer",
+            "choose another --quantize, or --target-runtime litert-1 or newer",
         ),
         (
             [(FULLY_CONNECTED, "", 14)],
             "expected operators that 2.14 has, got FULLY_CONNECTED version 14 "
             "(first in TensorFlow Lite 2.21.0): "
-            "take another --quantize, or a model without",
+            "choose another --quantize, or a model without",
         ),
         (
             [(32, "Mine", 1)],
             "expected operators that 2.14 has, got Mine version 1 "
             "(in no released runtime that is known): "
-            "take another --quantize, or a model without",
+            "choose another --quantize, or a model without",
         ),
     ],
 )

@@ -255,7 +255,7 @@ EVIL = [
 def test_a_signature_that_acts_outside_is_refused(saved, tmp_path, evil, op, unsafe):
     folder = saved(module(evil(tmp_path)))
     before = sorted(tmp_path.iterdir())
-    match = f"expected a model that acts on its input alone, got {op} "
+    match = f"expected a model that only computes on its input, got {op} "
     refused(folder, match, SourceOptions(ONES, ONES, unsafe=unsafe))
     assert sorted(tmp_path.iterdir()) == before
 
@@ -279,7 +279,7 @@ def test_what_would_run_while_it_is_loaded_is_refused(saved, tmp_path, evil, op)
     folder = saved(module(resource=Table()))
     for marker in tmp_path.glob("marker*"):
         marker.unlink()
-    refused(folder, f"expected a model that acts on its input alone, got {op} ")
+    refused(folder, f"expected a model that only computes on its input, got {op} ")
     assert not list(tmp_path.glob("marker*"))
 
 
@@ -301,7 +301,7 @@ def test_what_tensorflow_1_would_run_while_it_is_loaded_is_refused(tmp_path):
             return tf.no_op()
 
     save_as_tensorflow_1(tmp_path / "saved", start=start)
-    refused(tmp_path / "saved", "acts on its input alone, got SaveV2 ")
+    refused(tmp_path / "saved", "only computes on its input, got SaveV2 ")
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from kit.device import doctor
 from kit.device.command import main
-from kit.device.doctor import FAILED, OK, WARNING, check_device, counted, doctor_text, works
+from kit.device.doctor import FAILED, OK, WARNING, check_device, doctor_text, works
+from kit.reporting import counted
 
 
 def by_name(checks):
@@ -145,7 +146,7 @@ def test_the_text_counts_what_is_to_be_mended(monkeypatch):
         "",
         "1 problem to mend before it can work",
     ]
-    assert counted(2, "problem") == "2 problems"
+    assert [counted(number, "problem") for number in (0, 2)] == ["no problems", "2 problems"]
 
 
 def test_the_small_model_is_packaged():

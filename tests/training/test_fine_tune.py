@@ -611,7 +611,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(tune, tmp_path, 
             checkpoint=again,
             reporter=listener,
         )
-        assert f"goes on after epoch {epoch}" in listener.said
+        assert f"continues after epoch {epoch}" in listener.said
         assert sum(line.startswith("epoch") for line in listener.said) == EPOCHS - epoch
         assert rest == history
         assert same(everything(resumed), everything(model))
