@@ -1,5 +1,6 @@
 # make demo   the whole path on drawn images
-# make test   everyday checks; CI=true adds the slow ones
+# make test   lint and everyday tests
+# make test-all   every test, with the slow ones, and the coverage, as CI runs them
 # make docs   the documentation as a site, into site/; a broken link fails
 # make docs-cli   writes docs/cli.md, what every command says of itself
 # make benchmark   against what one would use instead; writes docs/explanation/benchmarks.md
@@ -12,15 +13,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MARKERS := $(if $(filter true,$(CI)),,-m "not slow")
+JOBS ?= auto
+# A file's tests stay together: they share what they train.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+COVERAGE := --cov=kit --cov=converters --cov-report=term:skip-covered --cov-fail-under=90
 
-.PHONY: demo test test-device docs docs-cli lint benchmark examples wheel device-install clean
+.PHONY: demo test test-all test-device docs docs-cli lint benchmark examples wheel device-install clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
 
 test: lint
-	$(BIN)/python -m pytest $(MARKERS)
+	$(PYTEST) $(if $(filter true,$(CI)),$(COVERAGE),-m "not slow")
+
+test-all:
+	$(MAKE) test CI=true
 
 test-device: $(VENV)/dev
 	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/device/test_device_arm64.py
