@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import patch
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 _BEGINNING = """# Commands
@@ -28,7 +29,7 @@ input-resolution = 128
 quantize = ["int8", "float32"]
 ```
 
-Options on the command line come before the file. A relative path in it counts from the current
+Options on the command line override the file. A relative path in it counts from the current
 folder. Each run and each sweep writes such a file, `settings.toml`, with every default spelt out.
 """
 
@@ -47,8 +48,8 @@ def reference() -> str:
     parts = [_BEGINNING, "## kit\n", _block(help_of())]
     for path in commands(typer.main.get_command(app)):
         parts += [f"## kit {' '.join(path)}\n", _block(help_of(*path))]
-    os.environ["COLUMNS"] = "80"  # what argparse goes by
-    parts += ["## kit-label\n", _block(build_parser().format_help().rstrip())]
+    with patch.dict(os.environ, {"COLUMNS": "80"}):  # what argparse goes by
+        parts += ["## kit-label\n", _block(build_parser().format_help().rstrip())]
     return "\n".join(parts)
 
 

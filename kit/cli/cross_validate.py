@@ -42,7 +42,8 @@ def cross_validate(
         str,
         option(
             SPLIT,
-            "Images whose paths match this regular expression alike (patients) stay in one fold.",
+            "Keep images (of a patient) in one fold whose paths have the same match for this "
+            "regular expression.",
             metavar="REGEX",
         ),
     ] = "",

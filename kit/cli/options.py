@@ -89,7 +89,7 @@ ConfigOption = Annotated[
     option(
         OUTPUT,
         "Read options from this TOML file, under their names without the dashes. Options on the "
-        "command line come before it.",
+        "command line override it.",
         "--config",
         metavar="FILE",
         is_eager=True,
@@ -133,7 +133,11 @@ ScreeningOption = Annotated[
 ]
 PositiveOption = Annotated[
     str | None,
-    option(SCREENING, "The label that counts as positive, as in screening.", metavar="LABEL"),
+    option(
+        SCREENING,
+        "The label that counts as positive in screening, such as the disease.",
+        metavar="LABEL",
+    ),
 ]
 PrevalenceOption = Annotated[
     float | None,
@@ -185,7 +189,7 @@ RecipeOption = Annotated[
     option(
         MODEL,
         "quick trains the head alone; best also augments and fine-tunes. Options that you give "
-        "come before the recipe.",
+        "override the recipe.",
         choices=RECIPE_NAMES,
     ),
 ]
@@ -201,7 +205,8 @@ EpochsOption = Annotated[
     int | None,
     option(
         HEAD,
-        "Most passes over the training images; training stops earlier when it no longer improves.",
+        "Largest number of passes over the training images; training stops earlier when it no "
+        "longer improves.",
         metavar="N",
         show_default=str(EPOCHS),
     ),
@@ -323,7 +328,8 @@ class SplitOptions:
         str,
         option(
             SPLIT,
-            "Images whose paths match this regular expression alike (patients) stay in one part.",
+            "Keep images (of a patient) in one part whose paths have the same match for this "
+            "regular expression.",
             metavar="REGEX",
         ),
     ] = ""

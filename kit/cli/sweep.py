@@ -84,7 +84,7 @@ class GridOptions:
         bool,
         option(
             MODEL,
-            "Leave out combinations whose weights are not to be had, instead of refusing to start.",
+            "Leave out combinations without available weights, instead of refusing to start.",
             "--skip-missing",
         ),
     ] = False

@@ -99,10 +99,10 @@ def operation_text(operation: Operation) -> str:
 
 
 def known_text(known: Accuracy) -> str:
-    """How many images with the model's labels it says `unknown` of."""
+    """The share of images with the model's labels that are not answered `unknown`."""
     return (
-        f"\nnot answered unknown: {known}; the other figures are of the scores, "
-        "whatever is answered unknown"
+        f"\nnot answered unknown: {known}; the other figures count every image, "
+        "also those that are answered unknown"
     )
 
 
@@ -209,7 +209,13 @@ def comparison_text(rows: Sequence[Comparison]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in table
     ]
-    return "\n".join([*lines, "latency: of one image on one thread here, to float32's", *remarks])
+    return "\n".join(
+        [
+            *lines,
+            "latency ratio: time for one image on one thread of this machine, divided by float32's",
+            *remarks,
+        ]
+    )
 
 
 def info_text(facts: dict[str, Any]) -> str:

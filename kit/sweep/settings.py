@@ -179,10 +179,11 @@ def sweep_toml(settings: SweepSettings) -> str:
 
 
 def _comparable(training: TrainSettings) -> TrainSettings:
-    """Without what a sweep decides by itself, and with a table's path made absolute."""
+    """Without what a sweep decides by itself, and with paths made absolute."""
     table = training.data.labels_csv
     return replace(
         training,
+        weights=options_of(training)["weights"],
         backbone=DEFAULT_BACKBONE,
         alpha=None,
         input_resolution=None,

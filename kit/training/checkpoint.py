@@ -104,7 +104,9 @@ class Checkpoint:
 
     def _arrays(self, kind: str) -> list[Any]:
         assert self._state is not None
-        with np.load(self.folder / self._state["files"][kind]) as stored:
+        path = self.folder / self._state["files"][kind]
+        # Opened here: of a damaged file numpy leaves its own open.
+        with path.open("rb") as file, np.load(file) as stored:
             return [stored[f"arr_{index}"] for index in range(len(stored.files))]
 
     def _read(self) -> dict[str, Any] | None:

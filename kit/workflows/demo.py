@@ -123,7 +123,8 @@ def run_demo(
         reporter.say(f"drawing {len(_THINGS)} classes of {IMAGES_A_CLASS} images")
         draw_images(folder / "images", IMAGES_A_CLASS, seed=1)
         draw_images(folder / "new", HELD_OUT_A_CLASS, seed=2)
-        train(folder / "images", folder / "run", settings, reporter=reporter)
+        told = _Placed(reporter, folder, Path(output))
+        train(folder / "images", folder / "run", settings, reporter=told)
         with Classifier.open(folder / "run" / "model_int8.tflite", top_k=2) as classifier:
             scored = evaluate_model(classifier, folder / "new", reporter=reporter).evaluation
             examples = [
@@ -156,6 +157,20 @@ def run_demo(
             "  kit train your-photos/ --output run/   (a folder of images for each class)",
         ]
     )
+
+
+class _Placed:
+    """Tells of files where they will be once the demo's folder is complete."""
+
+    def __init__(self, reporter: Reporter, partial: Path, final: Path) -> None:
+        self._reporter, self._partial, self._final = reporter, str(partial), str(final)
+        self.track = reporter.track
+
+    def say(self, line: str) -> None:
+        self._reporter.say(line.replace(self._partial, self._final))
+
+    def warn(self, line: str) -> None:
+        self._reporter.warn(line.replace(self._partial, self._final))
 
 
 def _settings(reporter: Reporter) -> TrainSettings:

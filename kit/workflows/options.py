@@ -141,6 +141,8 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
             value = getattr(value, step)
         if name == "labels_csv" and value is not None:
             value = str(Path(value).resolve())
+        elif name == "weights":
+            value = _absolute(value)
         elif isinstance(value, tuple):
             value = list(value)
         if value is not None and (tuned or (not name.startswith("fine_tune_") and name != "mixup")):
@@ -150,6 +152,12 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
             if (value := getattr(settings.targets, field)) is not None:
                 options[name] = value
     return options
+
+
+def _absolute(weights: str) -> str:
+    """The sources of weights, those that are files or folders by their whole paths."""
+    sources = [weights] if Path(weights).exists() else weights.split(",")
+    return ",".join(str(Path(one).resolve()) if Path(one).exists() else one for one in sources)
 
 
 def _resolved(settings: TrainSettings) -> TrainSettings:
@@ -199,7 +207,7 @@ def _inexpressible(settings: TrainSettings) -> list[tuple[str, Any]]:
     """Name and value of each setting that its own options would give another value."""
     there = dict(_flat(_resolved(settings)))
     here = dict(_flat(_resolved(train_settings(**options_of(settings)))))
-    decided = {"data.labels_csv"}  # made absolute
+    decided = {"data.labels_csv", "weights"}  # made absolute
     if settings.fine_tune.layers == NONE:
         decided |= {name for name in there if name.startswith("fine_tune.")}
     return [

@@ -1,4 +1,5 @@
 import ast
+import contextlib
 import csv
 import io
 import json
@@ -266,11 +267,10 @@ def test_a_reader_that_goes_away(model, photos):
         stderr=subprocess.PIPE,
     )
     process.stdout.close()
-    try:
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.write(paths.encode())
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    except BrokenPipeError:
-        pass
     err = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 1

@@ -138,7 +138,7 @@ def test_quantised_scores_nearly_sum_to_one():
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        ([[2.0, -1.0]], "least of -1 and sums of 1 to 1"),
+        ([[2.0, -1.0]], "minimum of -1 and sums of 1 to 1"),
         ([[0.9, 0.8]], r"sums of 1\.7"),
         ([[math.nan, 1.0]], "nan"),
         (np.zeros((0, 2)), "got none"),

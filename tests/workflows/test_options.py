@@ -66,6 +66,17 @@ def test_from_random_values_nothing_is_mixed_unless_asked_for():
     assert options_of(settings)["mixup"] == 0.0
 
 
+def test_paths_are_told_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.h5").write_bytes(b"")
+    settings = train_settings(weights="imagenet,own.h5", labels_csv="table.csv")
+    told = tomllib.loads(settings_toml(settings))
+    assert told["weights"] == f"imagenet,{tmp_path / 'own.h5'}"
+    assert told["labels-csv"] == str(tmp_path / "table.csv")
+    assert "No option gives" not in settings_toml(settings)
+    assert "# Some settings" not in sweep_toml(SweepSettings(training=settings))
+
+
 def test_what_is_given_comes_before_the_recipe():
     settings = train_settings("best", l2=0.5, augment="none")
     assert settings.augment == "none"
