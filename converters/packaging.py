@@ -9,7 +9,14 @@ from __future__ import annotations
 from converters.model_object import from_bytes, to_bytes, weighted_operators
 from kit.errors import ConversionError
 from kit.model.model_file import LABELS_NAME
-from kit.model.spec import ACTIVATION_MAP, SCORES, UNFAMILIARITY, ModelCard
+from kit.model.spec import (
+    ACTIVATION_MAP,
+    SCORES,
+    UNFAMILIARITY,
+    ModelCard,
+    PreprocessSpec,
+    Screening,
+)
 
 _FLOAT32, _FLOAT16, _UINT8, _INT16, _INT8 = 0, 1, 3, 7, 9  # TensorType in schema.fbs
 _QUANTIZATIONS = {  # by the type of a layer's input and of its weights
@@ -80,92 +87,113 @@ def quantization_of(flatbuffer: bytes) -> str:
     return mode
 
 
-def _metadata(card: ModelCard) -> bytes:
-    import flatbuffers
+class _Tables:
+    """Tables of metadata_schema.fbs in a flatbuffer; the fields are given by their numbers."""
 
-    builder = flatbuffers.Builder(1024)
+    def __init__(self) -> None:
+        import flatbuffers
 
-    def table(*fields: tuple[int, str, int | float]) -> int:
-        builder.StartObject(8)
+        self.builder = flatbuffers.Builder(1024)
+
+    def table(self, *fields: tuple[int, str, int | float]) -> int:
+        self.builder.StartObject(8)
         for number, kind, value in fields:
             if kind == "offset":
-                builder.PrependUOffsetTRelativeSlot(number, value, 0)
+                self.builder.PrependUOffsetTRelativeSlot(number, value, 0)
             elif kind == "byte":
-                builder.PrependUint8Slot(number, value, 0)
+                self.builder.PrependUint8Slot(number, value, 0)
             elif kind == "real":
-                builder.PrependFloat32Slot(number, value, 0.0)
-        return int(builder.EndObject())
+                self.builder.PrependFloat32Slot(number, value, 0.0)
+        return int(self.builder.EndObject())
 
-    def text(value: str) -> int:
-        return int(builder.CreateString(value))
+    def text(self, value: str) -> int:
+        return int(self.builder.CreateString(value))
 
-    def tables(*offsets: int) -> int:
-        builder.StartVector(4, len(offsets), 4)
+    def vector(self, *offsets: int) -> int:
+        self.builder.StartVector(4, len(offsets), 4)
         for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return int(builder.EndVector())
+            self.builder.PrependUOffsetTRelative(offset)
+        return int(self.builder.EndVector())
 
-    def reals(values: tuple[float, ...]) -> int:
-        builder.StartVector(4, len(values), 4)
+    def reals(self, values: tuple[float, ...]) -> int:
+        self.builder.StartVector(4, len(values), 4)
         for value in reversed(values):
-            builder.PrependFloat32(value)
-        return int(builder.EndVector())
+            self.builder.PrependFloat32(value)
+        return int(self.builder.EndVector())
 
-    def unit(kind: int, options: int) -> int:
-        return table((0, "byte", kind), (1, "offset", options))
+    def union(self, kind: int, value: int) -> int:
+        """A process unit or the properties of a content: which kind it is, and its table."""
+        return self.table((0, "byte", kind), (1, "offset", value))
 
-    def content(kind: int, properties: int) -> int:
-        return table((0, "byte", kind), (1, "offset", properties))
 
-    spec = card.preprocess
+def _metadata(card: ModelCard) -> bytes:
+    build = _Tables()
+    table, text, vector = build.table, build.text, build.vector
+    image = _image_table(build, card.preprocess)
+    outputs = [_scores_table(build, card), *_further_tables(build, card.screening)]
+    graph = table((2, "offset", vector(image)), (3, "offset", vector(*outputs)))
+    width = "" if card.alpha is None else f" {card.alpha:g}"
+    name = f"{card.backbone}{width} {card.preprocess.input_resolution} {card.quantization}"
+    root = table(
+        (0, "offset", text(name)),
+        (1, "offset", text(f"Image classifier: {', '.join(card.labels[:20])}")),
+        (2, "offset", text(card.created)),
+        (3, "offset", vector(graph)),
+        (7, "offset", text("1.0.0")),
+    )
+    build.builder.Finish(root, b"M001")
+    return bytes(build.builder.Output())
+
+
+def _image_table(build: _Tables, spec: PreprocessSpec) -> int:
+    """TensorMetadata of the input, with its normalisation."""
     units = []
     if spec.mean is not None and spec.std is not None:
-        means, stds = reals(spec.mean), reals(spec.std)
-        units.append(unit(_NORMALIZATION, table((0, "offset", means), (1, "offset", stds))))
-    image = table(
-        (0, "offset", text("image")),
-        (1, "offset", text(f"RGB, {spec.input_resolution} pixels square, fit: {spec.fit}")),
-        (3, "offset", content(_IMAGE_PROPERTIES, table((0, "byte", 1)))),  # 1: RGB
-        (4, "offset", tables(*units)),
+        means, stds = build.reals(spec.mean), build.reals(spec.std)
+        options = build.table((0, "offset", means), (1, "offset", stds))
+        units.append(build.union(_NORMALIZATION, options))
+    described = f"RGB, {spec.input_resolution} pixels square, fit: {spec.fit}"
+    return build.table(
+        (0, "offset", build.text("image")),
+        (1, "offset", build.text(described)),
+        (3, "offset", build.union(_IMAGE_PROPERTIES, build.table((0, "byte", 1)))),  # 1: RGB
+        (4, "offset", build.vector(*units)),
     )
-    labels = table(
-        (0, "offset", text(LABELS_NAME)),
-        (1, "offset", text("a label for each score")),
+
+
+def _scores_table(build: _Tables, card: ModelCard) -> int:
+    """TensorMetadata of the scores, with the labels' file and the threshold."""
+    labels = build.table(
+        (0, "offset", build.text(LABELS_NAME)),
+        (1, "offset", build.text("a label for each score")),
         (2, "byte", _AXIS_LABELS),
     )
     thresholds = []
     if card.score_threshold is not None:
-        options = table((0, "real", card.score_threshold))
-        thresholds.append(unit(_SCORE_THRESHOLD, options))
-    scores = table(
-        (0, "offset", text(SCORES)),
-        (1, "offset", text("after softmax, 0 to 1")),
-        (3, "offset", content(_FEATURE_PROPERTIES, table())),
-        (4, "offset", tables(*thresholds)),
-        (6, "offset", tables(labels)),
+        options = build.table((0, "real", card.score_threshold))
+        thresholds.append(build.union(_SCORE_THRESHOLD, options))
+    return build.table(
+        (0, "offset", build.text(SCORES)),
+        (1, "offset", build.text("after softmax, 0 to 1")),
+        (3, "offset", build.union(_FEATURE_PROPERTIES, build.table())),
+        (4, "offset", build.vector(*thresholds)),
+        (6, "offset", build.vector(labels)),
     )
-    further = []
-    if card.screening is not None:
-        said = dict(_FURTHER_OUTPUTS)
-        said[UNFAMILIARITY] += f"{card.screening.unfamiliarity_threshold:g}"
-        if not card.screening.activation_map:
-            del said[ACTIVATION_MAP]
-        further = [
-            table(
-                (0, "offset", text(name)),
-                (1, "offset", text(description)),
-                (3, "offset", content(_FEATURE_PROPERTIES, table())),
-            )
-            for name, description in said.items()
-        ]
-    graph = table((2, "offset", tables(image)), (3, "offset", tables(scores, *further)))
-    width = "" if card.alpha is None else f" {card.alpha:g}"
-    root = table(
-        (0, "offset", text(f"{card.backbone}{width} {spec.input_resolution} {card.quantization}")),
-        (1, "offset", text(f"Image classifier: {', '.join(card.labels[:20])}")),
-        (2, "offset", text(card.created)),
-        (3, "offset", tables(graph)),
-        (7, "offset", text("1.0.0")),
-    )
-    builder.Finish(root, b"M001")
-    return bytes(builder.Output())
+
+
+def _further_tables(build: _Tables, screening: Screening | None) -> list[int]:
+    """TensorMetadata of a screening form's further outputs."""
+    if screening is None:
+        return []
+    said = dict(_FURTHER_OUTPUTS)
+    said[UNFAMILIARITY] += f"{screening.unfamiliarity_threshold:g}"
+    if not screening.activation_map:
+        del said[ACTIVATION_MAP]
+    return [
+        build.table(
+            (0, "offset", build.text(name)),
+            (1, "offset", build.text(description)),
+            (3, "offset", build.union(_FEATURE_PROPERTIES, build.table())),
+        )
+        for name, description in said.items()
+    ]
