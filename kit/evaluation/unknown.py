@@ -1,4 +1,4 @@
-"""How well a model tells images of something else from those that it knows."""
+"""Measures how well a model tells unknown images from those of its own labels."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ Values = npt.NDArray[np.float64]
 ACCEPTED = 0.95
 """Share of known images that a threshold accepts, by convention."""
 LARGEST_SCORE = "1 - largest score"
-"""What a plain file has: a softmax is sure of much that it never saw (D. Hendrycks and K. Gimpel,
-"A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017)."""
+"""The measure for a plain file.
+
+A softmax is often sure of things that it never saw (D. Hendrycks and K. Gimpel, "A Baseline for
+Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017).
+"""
 
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """What the file's own threshold does.
+    """How the file's own threshold performs.
 
     Attributes:
-        threshold: images above it are unknown.
-        known_accepted: share of the known images that are not.
-        unknown_accepted: share of the others that are not.
+        threshold: largest value that is accepted; images above it are answered `unknown`.
+        known_accepted: share of the known images that are accepted.
+        unknown_accepted: share of the unknown images that are accepted.
     """
 
     threshold: float
@@ -56,9 +59,9 @@ class UnknownFigures:
     Attributes:
         measure: UNFAMILIARITY or LARGEST_SCORE; higher for unknown images.
         auroc: area under the ROC curve; unknown images are its positives.
-        threshold_at_95: that ACCEPTED of these known images are not above.
-        false_acceptance_at_95: share of the unknown images that are not above it either.
-        at_file_threshold: the same at the file's own; None where it has none.
+        threshold_at_95: smallest threshold that accepts the share ACCEPTED of the known images.
+        false_acceptance_at_95: share of the unknown images that this threshold also accepts.
+        at_file_threshold: figures at the file's own threshold; None if it has none.
     """
 
     measure: str
@@ -77,11 +80,11 @@ class UnknownFigures:
         groups: Sequence[str] | None = None,
     ) -> UnknownFigures:
         """Args:
-        measure: its name.
-        known: of images with the model's labels, float `[images]`.
-        unknown: of others, likewise.
-        own_threshold: the file's.
-        groups: of the known images (patients); None: each by itself.
+        measure: name of the measure.
+        known: values for images with the model's labels, float `[images]`.
+        unknown: values for images of something else, float `[images]`.
+        own_threshold: the file's own threshold, if it has one.
+        groups: group (patient) of each known image; None: the images are independent.
         """
         positive = np.arange(len(known) + len(unknown)) >= len(known)
         # A space before: no group of the known images is called so.
@@ -121,19 +124,19 @@ class UnknownFigures:
 
 
 def accepting_threshold(known: Values) -> float:
-    """The least of these values that at least ACCEPTED of them are not above."""
+    """The smallest of these values that accepts at least the share ACCEPTED of them."""
     return float(np.quantile(known, ACCEPTED, method="inverted_cdf"))
 
 
 def strangeness(answers: Sequence[Answer]) -> tuple[str, Values]:
-    """What tells unknown images in these answers of one model: its name, and float `[answers]`."""
+    """The measure that one model's answers offer: its name, and its values, float `[answers]`."""
     if any(answer.unfamiliarity is None for answer in answers):
         return LARGEST_SCORE, np.array([1 - float(answer.scores.max()) for answer in answers])
     return UNFAMILIARITY, np.array([answer.unfamiliarity for answer in answers], np.float64)
 
 
 def unlabelled_images(folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The files of a folder and those in it, relative to it; raises DataError where it is none."""
+    """Paths of a folder's files at any depth, relative to it; DataError if it is not a folder."""
     import sys
 
     root = Path(folder)

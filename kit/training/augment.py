@@ -26,7 +26,7 @@ _ASPECT = 4 / 3  # a crop is at most that much wider or higher than the photogra
 _BEYOND = (math.sqrt(2) - 1) / 2  # of its side: how far a turned square reaches beyond it
 
 DRAWING_VERSION = 2
-"""Of what `augment` makes of a photograph; caches of another one are not read."""
+"""Version of the changes that `augment` makes; caches of another version are not read."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Augmentation:
         flip: whether half of them are turned upside down.
         smallest_crop: share of the area that is kept, 0 to 1; 1 crops nothing. A crop is scaled
             to the whole input (Szegedy et al. 2015, "Going deeper with convolutions").
-        rotation: in degrees, to either side.
+        rotation: largest angle to either side, in degrees.
         brightness: factor 1 - brightness to 1 + brightness on the pixels.
-        contrast: likewise, on their distance to the photograph's mean.
-        saturation: likewise, on their distance to grey.
-        noise: standard deviation of what is added to each pixel, in grey levels of 255; the same
-            to its three channels, so that grey stays grey.
+        contrast: same range of factors, on the pixels' distance to the photograph's mean.
+        saturation: same range of factors, on the pixels' distance to grey.
+        noise: standard deviation of the value added to each pixel, in grey levels of 255; its
+            three channels get the same value, so that grey stays grey.
     """
 
     mirror: bool = False
@@ -70,7 +70,10 @@ class Augmentation:
 
     @property
     def mean_crop_side(self) -> float:
-        """Of the photograph's, 0 to 1: the mean of the root of an area from smallest_crop to 1."""
+        """Mean side of a crop as a share of the photograph's side, 0 to 1.
+
+        It is the mean of the square root of an area drawn evenly from smallest_crop to 1.
+        """
         least = self.smallest_crop
         return 2 / 3 * (1 - least**1.5) / (1 - least) if least < 1 else 1.0
 
@@ -101,15 +104,18 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
 
 
 def drawing_for(digest: str, seed: int, variant: int) -> np.random.Generator:
-    """What decides how a photograph is changed: by its content's SHA-256, in hexadecimal, not by
-    its place in the data set or the order of work."""
+    """The random generator that decides how a photograph is changed.
+
+    It depends on the SHA-256 of the content, in hexadecimal, and not on the photograph's place in
+    the data set or the order of work.
+    """
     return np.random.default_rng((seed, variant, int(digest[:16], 16)))
 
 
 def read_augmented(
     path: Path, spec: PreprocessSpec, augmentation: Augmentation, random: np.random.Generator
 ) -> Pixels:
-    """A photograph as `spec` has it, changed; untouched, to the bit, where nothing is to be done.
+    """Reads a photograph as `spec` says and changes it; an empty augmentation changes no bit.
 
     Returns:
         uint8 `[side, side, 3]`.
@@ -127,7 +133,7 @@ def read_augmented(
 def augment(
     pixels: Pixels, augmentation: Augmentation, side: int, random: np.random.Generator
 ) -> Pixels:
-    """One photograph, changed.
+    """Changes one photograph at random.
 
     Mirroring, flipping, cropping, scaling and rotation are one affine transform: the photograph is
     sampled once, and not blurred by each step as by a row of Keras' layers. Pillow does it, on
@@ -135,9 +141,9 @@ def augment(
 
     Args:
         pixels: uint8 `[larger, larger, 3]`, RGB.
-        augmentation: what may be done.
-        side: of the result, in pixels.
-        random: decides; the same state gives the same result.
+        augmentation: the changes that are allowed.
+        side: side of the result, in pixels.
+        random: source of the random choices; the same state gives the same result.
 
     Returns:
         uint8 `[side, side, 3]`.

@@ -1,8 +1,8 @@
 """Training the backbone's own layers: the last few, or all of them, on augmented photographs.
 
-The layers before the first that learns never change. They run as a float32 .tflite in the
-runtime's own interpreter, several times faster than in Keras, and what they make of an unchanged
-photograph is kept: an epoch costs the layers that learn.
+The layers before the first one that learns never change. They run as a float32 .tflite in the
+runtime's own interpreter, several times faster than in Keras. Their output for an unchanged
+photograph is kept, so that an epoch costs only the layers that learn.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ MOST = "most"
 NONE = "none"
 
 _MOMENTUM = 0.9
-"""Of batch normalisation's moving statistics. Keras' 0.99 and 0.999 are for thousands of steps an
-epoch; here an epoch may have ten, and validation would see statistics of the old network for
-long."""
+"""Momentum of batch normalisation's moving statistics.
+
+Keras' 0.99 and 0.999 are for thousands of steps in an epoch. Here an epoch may have ten, and
+validation would see the old network's statistics for a long time.
+"""
 _ROOM = 2 << 30
-"""Bytes of activations that are kept on disk, of each part; the others are computed every time."""
+"""Bytes of activations kept on disk for each part; the rest are computed every time."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class FineTuneSettings:
         learn_statistics: whether batch normalisation takes each batch's statistics while it
             learns, and follows them; otherwise it keeps the pretrained ones, and its scale and
             offset learn like other weights.
-        fitting: epochs, rates and the like.
+        fitting: epochs, learning rate and further settings of the fit.
         mixup: parameter of the beta distribution by which images of a batch are mixed in pairs,
             what the frozen layers make of them and their labels alike (H. Zhang et al., "mixup",
             ICLR 2018; V. Verma et al., "Manifold Mixup", ICML 2019); 0 mixes none. None: the
@@ -89,7 +91,7 @@ class FineTuneSettings:
             raise ValueError(f"expected a mixup from 0 to below 100, got {self.mixup}")
 
     def of(self, own: FineTuning) -> FineTuneSettings:
-        """With the backbone's own in the place of what is None."""
+        """These settings, with the backbone's own values in place of None."""
         fitting = self.fitting
         return replace(
             self,
@@ -109,11 +111,11 @@ class Photographs:
     """Labelled photographs that a part of the training reads.
 
     Attributes:
-        root: their folder.
-        images: read as often as they are needed.
-        spec: how they become pixels.
-        augmentation: how they are changed, anew every epoch.
-        seed: of what is drawn.
+        root: the photographs' folder.
+        images: the labelled photographs, which are read as often as they are needed.
+        spec: the preprocessing that turns them into pixels.
+        augmentation: the random changes, drawn anew every epoch.
+        seed: seed of these changes.
     """
 
     root: Path
@@ -140,7 +142,7 @@ class Photographs:
 
 
 def no_longer_readable(path: Path, reason: str) -> DataError:
-    """Of a photograph that was read when the data set was."""
+    """The error for a photograph that could be read when the data set was scanned."""
     return DataError(f"{path}: {reason}: it could be read before; run again to leave it out")
 
 
@@ -157,13 +159,13 @@ def fine_tune(
     logs: Path | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[keras.Model, list[dict[str, Any]]]:
-    """Trains the last layers of a backbone, and the softmax layer on it.
+    """Trains the last layers of a backbone together with the softmax layer on top.
 
     Args:
         backbone: from input to bottleneck; its weights change.
-        head: from bottleneck to scores, trained before; None: the softmax layer starts anew.
+        head: trained model from bottleneck to scores; None: the softmax layer starts anew.
         train: labelled photographs; they may be read smaller than the backbone's input.
-        validation: likewise, of the backbone's input; not augmented.
+        validation: labelled photographs at the size of the backbone's input, not augmented.
         classes: how many labels there are.
         settings: how many layers, and how.
         to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes what
@@ -177,8 +179,8 @@ def fine_tune(
 
     Raises:
         DataError: a photograph cannot be read any more.
-        TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
-        ValueError: there are fewer layers than are to learn, or a setting is None.
+        TrainingError: the cross-entropy is not finite, or the checkpoint does not fit.
+        ValueError: the backbone has fewer layers than should learn, or a setting is None.
     """
     import keras
     import tensorflow
@@ -318,13 +320,13 @@ def _set_trainable(rest: keras.Model, layers: int) -> None:
 
 
 class _Activations:
-    """What the layers that do not learn make of photographs; kept on disk as far as there is room.
+    """Outputs of the layers that do not learn, kept on disk as far as there is room.
 
     Args:
-        photographs: the source.
-        shape: of what is made of one photograph.
-        run: from pixels, uint8 `[side, side, 3]`, to float32 of this shape.
-        room: file for what is kept.
+        photographs: the photographs to run the layers on.
+        shape: shape of the output for one photograph.
+        run: function from pixels, uint8 `[side, side, 3]`, to float32 of this shape.
+        room: file that holds the outputs that are kept.
     """
 
     def __init__(
@@ -370,8 +372,10 @@ class _Activations:
 
 
 def _reserve(path: Path, size: int) -> bool:
-    """A file of this size, on real blocks: a disk that is full later would end the process without
-    a word. False where there is no room."""
+    """Creates a file of this size on real blocks; returns False if there is no room.
+
+    With a sparse file, a disk that fills up later would end the process without a message.
+    """
     with path.open("wb") as file:
         try:
             if size and hasattr(os, "posix_fallocate"):
@@ -390,7 +394,7 @@ def _activations_of(
     photographs: Photographs,
     to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
 ) -> Iterator[_Activations]:
-    """What a backbone makes of photographs up to a Keras tensor of its, at the size they have."""
+    """A backbone's activations at one of its Keras tensors, for photographs at their own size."""
     import keras
 
     spec = photographs.spec
@@ -429,11 +433,11 @@ def _batches(
     freed tensor back to the system (M_TRIM_THRESHOLD); training then takes three times as long.
 
     Args:
-        photographs: what the labels are of.
-        activations: what their inputs are.
+        photographs: source of the labels.
+        activations: source of the inputs.
         classes: how many labels there are.
-        settings: their batch_size and seed.
-        epochs: those to draw, each in an order of its own; None: one, in the order given.
+        settings: batch_size and seed are used.
+        epochs: epochs to draw, each in its own order; None: one epoch in the order given.
         mixup: see FineTuneSettings.
     """
     import tensorflow

@@ -1,4 +1,4 @@
-"""Fitting a classifier with Keras: epochs told, best weights kept, reproducible."""
+"""Fits a classifier with Keras, reproducibly: reports each epoch and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ class FitSettings:
     """How a classifier is fitted.
 
     Attributes:
-        epochs: passes over the training images, at most; None, for fine-tuning: the backbone's
-            own, which kit.training.learning.learn puts in its place.
-        learning_rate: of the optimizer, at the start; None likewise.
-        batch_size: images a step.
+        epochs: largest number of passes over the training images; None, for fine-tuning: the
+            backbone's own, which kit.training.learning.learn fills in.
+        learning_rate: the optimizer's rate at the start; None, for fine-tuning: the backbone's
+            own.
+        batch_size: images in each step.
         l2: weight decay of the scores layer's kernel, on the sum of squares. A converged
             softmax layer on flowers was right 1.1 points more often with 0.01 than with 0.0001 at
             0.5/224, and 4 points at 0.25/224 (5 folds, N=2932).
-        patience: epochs without a clearly better validation cross-entropy before it ends, with a
-            constant rate.
+        patience: epochs without a clearly better validation cross-entropy after which training
+            stops, if the rate is constant.
         class_weights: whether rare classes count more, so that all classes weigh the same.
-        seed: of the initial weights, of the order of images, of what is drawn for each.
-        optimizer: key of OPTIMIZERS.
+        seed: determines the initial weights, the order of the images and their random changes.
+        optimizer: one of OPTIMIZERS.
         schedule: `constant`, or `cosine` from the learning rate down to zero over all epochs
             (Loshchilov and Hutter 2017, without restarts).
         label_smoothing: share of the truth that is spread over all classes (Szegedy et al. 2016).
@@ -86,12 +87,12 @@ class FitSettings:
             )
 
     def steps(self, images: int) -> int:
-        """Batches an epoch."""
+        """The number of batches in an epoch."""
         return math.ceil(images / self.batch_size)
 
 
 def seed_everything(seed: int) -> None:
-    """The same data and seed give the same weights on the same machine."""
+    """Seeds Keras so that the same data and seed give the same weights on the same machine."""
     import keras
     import tensorflow as tf
 
@@ -100,12 +101,12 @@ def seed_everything(seed: int) -> None:
 
 
 def scores_of(bottleneck: Any, classes: int, settings: FitSettings) -> Any:
-    """The softmax layer, named `scores`, on a bottleneck; with dropout before it while it learns.
+    """Puts a softmax layer named `scores` on a bottleneck, after dropout if it is asked for.
 
     Args:
         bottleneck: Keras tensor `[batch, feature_width]`.
         classes: how many labels there are.
-        settings: their l2 and dropout.
+        settings: l2 and dropout are used.
     """
     import keras
 
@@ -131,28 +132,28 @@ def fit(
     logs: Path | None,
     reporter: Reporter | None,
 ) -> list[dict[str, Any]]:
-    """Fits a softmax classifier in place; the weights of the best validation epoch are kept.
+    """Fits a softmax classifier in place and keeps the weights of the best validation epoch.
 
     Args:
-        model: to be compiled here.
+        model: the classifier; it is compiled here.
         train: arrays (inputs, label indices), or a tf.data.Dataset of batches (inputs, one-hot
-            labels) of all the epochs that are left.
-        validation: arrays likewise, or a tf.data.Dataset of one pass.
+            labels) for all the remaining epochs.
+        validation: arrays of the same form, or a tf.data.Dataset of one pass.
         truth: label indices of the training images, int64, for class weights.
         classes: how many labels there are.
         settings: see FitSettings.
-        phase: a name for the epochs, in the history and in the lines that are told.
-        checkpoint: where to go on from, and where each epoch is kept.
-        logs: folder for TensorBoard's event files; a phase gets one of its own there.
+        phase: name of these epochs in the history and in the reported lines.
+        checkpoint: what training resumes from, and where each epoch is saved.
+        logs: folder for TensorBoard's event files; each phase gets its own folder in it.
         reporter: gets a line each epoch.
 
     Returns:
-        For each epoch train accuracy and cross-entropy, validation accuracy and cross-entropy, and
-        the phase, if it has a name.
+        A record of each epoch: accuracy and cross-entropy on the training and validation images,
+        and the phase, if it has a name.
 
     Raises:
-        TrainingError: the cross-entropy is no number any more, or the checkpoint does not fit.
-        ValueError: there are no epochs or no rate in the settings.
+        TrainingError: the cross-entropy is not finite, or the checkpoint does not fit.
+        ValueError: the settings leave epochs or learning_rate None.
     """
     import keras
 
@@ -179,30 +180,10 @@ def fit(
         best += checkpoint.restore(model)
         shown.say(f"continues after epoch {len(history)}")
 
-    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-            values = logs or {}
-            record: dict[str, Any] = {"phase": phase} if phase else {}
-            for name, value in _RECORD.items():
-                record[name] = float(values[value])
-            history.append(record)
-            shown.say(
-                f"{phase or 'epoch'} {epoch + 1:3d}: "
-                f"train accuracy {record['accuracy']:.4f}, "
-                f"cross-entropy {record['cross_entropy']:.4f}, "
-                f"validation accuracy {record['validation_accuracy']:.4f}, "
-                f"cross-entropy {record['validation_cross_entropy']:.4f}"
-            )
-            if not np.isfinite(record["cross_entropy"]):
-                self.model.stop_training = True
-                return
-            if best_epoch(history) == epoch:
-                best[:] = self.model.get_weights()
-            if checkpoint is not None:
-                checkpoint.save(self.model, best, history)
-            self.model.stop_training = _finished(history, settings, most)
-
-    callbacks: list[Any] = [Epochs(), keras.callbacks.TerminateOnNaN()]
+    callbacks: list[Any] = [
+        _epoch_callback(history, best, settings, phase, checkpoint, shown),
+        keras.callbacks.TerminateOnNaN(),
+    ]
     if logs is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(logs / phase), write_graph=False))
     arrays = isinstance(train, tuple)
@@ -230,17 +211,57 @@ def fit(
     return history
 
 
+def _epoch_callback(
+    history: list[dict[str, Any]],
+    best: list[Any],
+    settings: FitSettings,
+    phase: str,
+    checkpoint: Checkpoint | None,
+    reporter: Reporter,
+) -> Any:
+    """Records each epoch in `history`, keeps the best weights in `best`, and ends the training."""
+    import keras
+
+    assert settings.epochs is not None  # `fit` has looked
+    most = settings.epochs
+
+    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+            values = logs or {}
+            record: dict[str, Any] = {"phase": phase} if phase else {}
+            for name, value in _RECORD.items():
+                record[name] = float(values[value])
+            history.append(record)
+            reporter.say(
+                f"{phase or 'epoch'} {epoch + 1:3d}: "
+                f"train accuracy {record['accuracy']:.4f}, "
+                f"cross-entropy {record['cross_entropy']:.4f}, "
+                f"validation accuracy {record['validation_accuracy']:.4f}, "
+                f"cross-entropy {record['validation_cross_entropy']:.4f}"
+            )
+            if not np.isfinite(record["cross_entropy"]):
+                self.model.stop_training = True
+                return
+            if best_epoch(history) == epoch:
+                best[:] = self.model.get_weights()
+            if checkpoint is not None:
+                checkpoint.save(self.model, best, history)
+            self.model.stop_training = _finished(history, settings, most)
+
+    return Epochs()
+
+
 _RECORD = {
     "accuracy": "accuracy",
     "cross_entropy": "cross_entropy",
     "validation_accuracy": "val_accuracy",
     "validation_cross_entropy": "val_cross_entropy",
 }
-"""What is kept of an epoch, and Keras' name for it."""
+"""The figures recorded for each epoch, with Keras' names for them."""
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
-    """Index of the epoch whose weights are kept: the last that was clearly better than before."""
+    """Index of the epoch whose weights are kept: the last clear improvement."""
     best, least = 0, math.inf
     for epoch, record in enumerate(history):
         if record["validation_cross_entropy"] < least - _LEAST_GAIN:
@@ -249,9 +270,9 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings, epochs: int) -> bool:
-    """Whether all epochs are done, or `patience` of them brought nothing.
+    """Whether all epochs are done, or the last `patience` of them brought no improvement.
 
-    A rate that falls to zero gains most at its end: a cosine is not broken off.
+    A cosine schedule always runs to its end, because it gains most as the rate nears zero.
     """
     if settings.schedule == "cosine":
         return len(history) >= epochs

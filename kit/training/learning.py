@@ -105,19 +105,19 @@ _BEST = LearnSettings(
 RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
     dict(zip(RECIPE_NAMES, (_QUICK, _BEST), strict=True))
 )
-"""By the name that `--recipe` takes: the head alone, or everything that makes it better."""
+"""Settings by the name that `--recipe` takes: the head alone, or every improvement there is."""
 
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """What a classifier is made from.
+    """The backbone that a classifier is made from.
 
     Attributes:
-        backbone: from input to bottleneck.
-        choice: which one it is.
-        weights: what it was loaded with.
-        spec: how photographs become its input.
-        cache: where bottlenecks are kept; None: the default.
+        backbone: model from input to bottleneck.
+        choice: its family, width and resolution.
+        weights: the weights that it was loaded with.
+        spec: the preprocessing that turns photographs into its input.
+        cache: folder where bottlenecks are kept; None: the default.
     """
 
     backbone: keras.Model
@@ -147,7 +147,7 @@ class BackboneSource:
         variant: int = 0,
         seed: int = 0,
     ) -> tuple[dict[str, Vectors], dict[str, str]]:
-        """As kit.training.bottlenecks.extract_bottlenecks."""
+        """See kit.training.bottlenecks.extract_bottlenecks."""
         return extract_bottlenecks(
             dataset,
             self.choice,
@@ -163,7 +163,7 @@ class BackboneSource:
 
 
 def to_tflite(model: keras.Model, spec: PreprocessSpec) -> bytes:
-    """A float32 file that takes uint8 pixels, of a model that takes what they are by `spec`."""
+    """Converts a model whose input `spec` describes to a float32 file that takes uint8 pixels."""
     return convert_model(taking_pixels(model, spec), "float32", spec)
 
 
@@ -172,10 +172,10 @@ class Learned:
     """A fitted classifier.
 
     Attributes:
-        model: from input to scores, the temperature folded into its last layer.
-        temperature: found on the validation part.
-        history: the epochs' figures, head first (see kit.training.fitting.fit).
-        fine_tuned: whether it is the fine-tuned network.
+        model: model from input to scores, with the temperature folded into its last layer.
+        temperature: temperature fitted on the validation part.
+        history: figures of each epoch, the head's first (see kit.training.fitting.fit).
+        fine_tuned: whether the model is the fine-tuned network.
     """
 
     model: keras.Model
@@ -195,24 +195,24 @@ def learn(
     logs: Path | None = None,
     reporter: Reporter,
 ) -> Learned:
-    """Fits a classifier on the train part; the validation part chooses epoch and temperature.
+    """Fits a classifier on the train part; the validation part decides epoch and temperature.
 
-    It also chooses between the head alone and the fine-tuned network: a small network on few
-    photographs may lose by fine-tuning.
+    The validation part also decides between the head alone and the fine-tuned network, because a
+    small network on few photographs may lose by fine-tuning.
 
     Args:
         source: the backbone; fine-tuning changes its weights.
         dataset: the photographs.
-        parts: paths of `train` and `validation`.
-        vectors: bottlenecks by digest; needed for pretrained weights alone.
+        parts: paths of the images in `train` and in `validation`.
+        vectors: bottlenecks by digest; needed only with pretrained weights.
         settings: see LearnSettings.
-        checkpoint: of fine-tuning; see kit.training.checkpoint.
+        checkpoint: checkpoint of the fine-tuning; see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: progress.
 
     Raises:
-        DataError: a photograph cannot be read any more.
-        TrainingError: it does not converge, or the checkpoint does not fit.
+        DataError: a photograph can no longer be read.
+        TrainingError: training does not converge, or the checkpoint does not fit.
     """
     images = {part: _images(dataset, parts[part]) for part in ("train", "validation")}
     truth = {part: np.array([i.label for i in images[part]], np.int64) for part in images}
@@ -346,7 +346,7 @@ def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
 
 
 def _scores(model: keras.Model, photographs: Photographs) -> Scores:
-    """What the model answers to photographs, unchanged."""
+    """The model's scores for the photographs, without augmentation."""
     found = []
     for start in range(0, len(photographs.images), _BATCH_SIZE):
         indices = range(start, min(start + _BATCH_SIZE, len(photographs.images)))
