@@ -157,139 +157,155 @@ The exit status is 0, 1 if anything failed, and 2 for a mistake on the command l
         help="Image files, folders, or - for paths on standard input.",
     )
     add("--version", action="version", version=f"kit-label {__version__}", help=_VERSION_HELP)
-    answers = parser.add_argument_group("answers").add_argument
-    answers(
+    _add_answers(parser)
+    _add_recording(parser)
+    _add_checks(parser)
+    _add_foreign_model(parser)
+    return parser
+
+
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("answers").add_argument
+    add(
         "--top-k",
         type=int,
         default=3,
         metavar="N",
         help="Give at most this number of labels for each image (by default 3).",
     )
-    answers(
+    add(
         "--score-threshold",
         type=float,
         metavar="SCORE",
         help="Leave out answers with a lower score (by default the model's own threshold).",
     )
-    answers(
+    add(
         "--allow",
         action="append",
         default=[],
         metavar="LABEL",
         help="Answer only with this label; you can give several.",
     )
-    answers(
+    add(
         "--deny",
         action="append",
         default=[],
         metavar="LABEL",
         help="Never answer with this label; you can give several.",
     )
-    answers(
+    add(
         "--format",
         choices=FORMATS,
         default="text",
         help="Print text, a JSON object for each image, or a CSV table (by default text).",
     )
-    answers(
+    add(
         "--explain",
         metavar="PATH",
         help="Show where the model looked: write a PNG picture, or pictures into a folder (for "
         "several images, or where PATH ends in a slash).",
     )
-    answers("--force", action="store_true", help="Replace pictures that --explain finds there.")
-    answers(
+    add("--force", action="store_true", help="Replace pictures that --explain finds there.")
+    add(
         "--num-threads",
         type=int,
         metavar="N",
         help="Use this number of threads (by default all cores, at most 4).",
     )
-    lasting = parser.add_argument_group("many images, or no end of them").add_argument
-    lasting(
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("many images, or no end of them").add_argument
+    add(
         "--output",
         metavar="FILE",
         help="Append a row for each image to this CSV file, and leave out images that have one.",
     )
-    lasting(
+    add(
         "--watch",
         metavar="FOLDER",
         help="Label every image that arrives in this folder; needs --output.",
     )
-    lasting(
+    add(
         "--camera",
         action="store_true",
         help="Label the frames of a camera, and print them or write them to --output.",
     )
-    lasting(
+    add(
         "--device",
         metavar="DEVICE",
         help="Take this V4L2 device or video file as the camera (by default the Raspberry Pi's "
         "own camera, else /dev/video0).",
     )
-    lasting(
+    add(
         "--every",
         type=float,
         metavar="SECONDS",
         help="Take a frame of the camera after this time (by default 1 second).",
     )
-    lasting(
+    add(
         "--smooth",
         type=int,
         metavar="N",
         help="Answer with the mean of the scores of the last N frames (by default 3).",
     )
-    lasting(
+    add(
         "--rotate-mb",
         type=float,
         metavar="MB",
         help="Begin a new CSV file at this size and number the older ones (by default 10 MB).",
     )
-    checks = parser.add_argument_group("checks of this device").add_argument
-    checks(
+
+
+def _add_checks(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("checks of this device").add_argument
+    add(
         "--doctor",
         action="store_true",
         help="Show what this device can run and what to do where something is missing; needs no "
         "MODEL.",
     )
-    checks(
+    add(
         "--self-test",
         action="store_true",
         help="Check that this device computes the same scores as the one that made the model.",
     )
-    checks(
+    add(
         "--benchmark",
         action="store_true",
         help="Measure speed and memory with one image, or with a drawn one.",
     )
-    checks(
+    add(
         "--write",
         action="store_true",
         help="Store the best number of threads that --benchmark finds in MODEL.",
     )
-    foreign = parser.add_argument_group("models without labels or normalisation").add_argument
-    foreign(
+
+
+def _add_foreign_model(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("models without labels or normalisation").add_argument
+    add(
         "--labels",
         metavar="FILE",
         help="Read labels from this text file, with one label on each line.",
     )
-    foreign(
+    add(
         "--mean",
         type=_numbers,
         metavar="NUMBERS",
         help="Subtract this from pixels of 0 to 255: one number, or three with commas.",
     )
-    foreign(
+    add(
         "--std",
         type=_numbers,
         metavar="NUMBERS",
         help="Divide pixels by this after that: one number, or three with commas.",
     )
-    foreign(
+    add(
         "--resize",
         choices=RESIZE_METHODS,
         help=f"Resize images with this method (by default {RESIZE_METHODS[0]}).",
     )
-    return parser
 
 
 def _mistake(options: argparse.Namespace) -> str | None:
