@@ -14,8 +14,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
-# A file's tests stay together: they share what they train.
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# A file's tests stay together, since they share what they train; files keep their order, so that a few
+# heavy tests do not come last.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 COVERAGE := --cov=kit --cov=converters --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: demo test test-all test-device docs docs-cli lint benchmark examples wheel device-install clean
