@@ -514,6 +514,7 @@ def fine_tuning(small_backbone, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_train_with_fine_tuning(fine_tuning, tmp_path):
     import keras

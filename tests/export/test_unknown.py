@@ -451,6 +451,7 @@ def test_a_run_is_converted_to_a_screening_form(screened, tmp_path):
     assert wrong.exit_code == 2 and "expected --screening with --output" in wrong.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_other_sources_need_photographs(small_backbone, screened, tmp_path):
     _, images, result = screened

@@ -572,6 +572,7 @@ def test_a_report_of_failures_alone_says_so():
 # ---------------------------------------------------------------- decoding once
 
 
+@pytest.mark.slow
 @pytest.mark.tf
 def test_shared_bottlenecks_are_those_of_each_backbone_alone(small_backbone, tmp_path, monkeypatch):
     import keras

@@ -183,6 +183,7 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
             assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_temperature_is_of_the_fine_tuned_network(learnt, dataset, parts, small_backbone):
     """Folded into its last layer, and found again where it is taken out of the answers."""
     from kit.evaluation.calibration import fit_temperature, logits_of
@@ -314,6 +315,7 @@ def corners(count):
     return np.eye(3, dtype=np.float32)[truth], truth.astype(np.int64)
 
 
+@pytest.mark.slow
 def test_a_smoothed_target_keeps_scores_from_the_extremes():
     """The best answer is the target; the figure that is told is of the plain truth."""
     settings = FitSettings(

@@ -125,6 +125,7 @@ def test_it_has_learnt_colours(crossed):
     assert max(areas["grey one"], areas["grey two"]) < 0.95
 
 
+@pytest.mark.slow
 def test_from_a_backbones_bottlenecks(folder, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "extract_bottlenecks", extract_bottlenecks)
     short = replace(settings, fitting=FitSettings(epochs=1))
@@ -232,6 +233,7 @@ def test_groups_stay_whole(folder, settings):
     assert {ranking.auc.method for ranking in result.rankings} <= {"group bootstrap", "Newcombe"}
 
 
+@pytest.mark.slow
 def test_groups_by_the_paths(folder, settings):
     grouped = replace(settings, split=replace(settings.split, group_regex=r"/(\d\d)\d\.png"))
     result = cross_validate(folder, grouped, 3)

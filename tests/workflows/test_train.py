@@ -311,6 +311,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(again, tmp_path):
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_waits_for_its_own_run(again, tmp_path):
     """Another command leaves it alone until it has something to put in its place."""
     with pytest.raises(KeyboardInterrupt):
@@ -385,6 +386,7 @@ def test_a_mode_that_the_backbone_lacks_is_refused_before_anything_starts(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_auto_writes_the_file_that_it_chose(small_backbone, tmp_path):
     images = draw_folder(tmp_path / "images", {"blue": 36, "green": 36, "red": 36}, seed=2)
     settings = TrainSettings(
