@@ -162,7 +162,7 @@ class _Graph:
         return source if len(shape) == 4 and self._size(tensor) == shape[3] else None
 
     def _name_of(self, tensor: int) -> str:
-        """Of the operator that makes it; empty for inputs and constants."""
+        """Name of the operator that makes it; empty for inputs and constants."""
         maker = self._makers.get(tensor)
         if maker is None:
             return ""

@@ -35,7 +35,7 @@ _IMAGES_A_CENTRE = 8  # at least; a centre of one image would be no distance awa
 _LEAST_VARIANCE = 1e-6  # of the largest; copies of few images have none in most directions
 _LEAST_APART = 0.01  # of the training images' mean squared distance from their mean
 _LEAST_DEVIATION = 0.05
-"""Of a feature, to the mean one: what hardly varies in training must not decide alone."""
+"""Least spread of a feature, as a share of the mean spread: what hardly varies must not decide."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Familiarity:
         )
 
     def unfamiliarity(self, features: Vectors) -> Array:
-        """Of images, float64 `[images]`, 0 up, from their features, float32 `[images, features]`.
+        """Unfamiliarity of images, float64 `[images]`, from features, float32 `[images, features]`.
 
         As the file computes it.
         """
@@ -131,7 +131,7 @@ def _directions(values: Array, count: int) -> Array:
 
 
 def _centres(vectors: Array, count: int) -> tuple[npt.NDArray[np.int8], float]:
-    """Of k-means, in steps, and the step."""
+    """Centres of k-means, in steps, and the step."""
     from sklearn.cluster import KMeans
 
     centres = KMeans(count, n_init=1, random_state=0).fit(vectors).cluster_centers_

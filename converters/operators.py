@@ -172,7 +172,7 @@ def minimum_runtime(operators: Iterable[tuple[int, str, int]], quantization: str
 
     Args:
         operators: code, custom name and version of each (kit.model.model_file.ModelFile.operators).
-        quantization: of the file; empty where it is not known.
+        quantization: quantisation of the file; empty if it is not known.
 
     Raises:
         ConversionError: one is not in the table.

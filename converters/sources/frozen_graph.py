@@ -194,7 +194,7 @@ def _image_node(nodes: Mapping[str, Any], needed: set[str], options: SourceOptio
 
 
 def _shape(node: Any) -> list[int] | None:
-    """Of a placeholder; -1 for a length that is left open, None for an unknown rank."""
+    """Shape of a placeholder; -1 for a length that is left open, None for an unknown rank."""
     for name in ("shape", "_output_shapes"):
         attribute = node.attr.get(name)
         if attribute is None:

@@ -46,7 +46,7 @@ _INPUT_TYPES: Mapping[str, Sequence[tuple[str, ...]]] = {
     **dict.fromkeys(_WEIGHTED, _WEIGHTED_TYPES),
     "DEQUANTIZE": (("INT8",), ("INT16",), ("UINT8",)),
 }
-"""Of an operator's first inputs, where not all that TensorFlow Lite takes will do."""
+"""Types of an operator's first inputs, where Micro takes fewer than TensorFlow Lite."""
 
 _C_TYPES = {"float32": "float", "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t"}
 
@@ -67,7 +67,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
 
     Args:
         model: content of a .tflite image classifier, packaged by the kit or not.
-        name: of the files, and before each name in them.
+        name: name of the files, and the beginning of each name in them.
 
     Returns:
         The text of `<name>.h` and `<name>.c`, by file name.

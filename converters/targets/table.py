@@ -16,7 +16,7 @@ class Target:
     """One form of output.
 
     Attributes:
-        suffixes: of the files, added to the output's name; `""` is the output itself.
+        suffixes: suffixes of the files, added to the output's name; `""` is the output itself.
         make: from a packaged .tflite and the output's name to the files' contents, by suffix.
     """
 

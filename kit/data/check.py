@@ -107,7 +107,7 @@ class CheckReport:
 
     Attributes:
         root: the folder.
-        fingerprint: of contents and labels.
+        fingerprint: digest of contents and labels.
         images: how many can be read.
         groups: how many groups (patients) they belong to; None where none are known.
         classes: in the order of the labels.
@@ -466,7 +466,7 @@ def draw_contact_sheet(
     """Draws a PNG with a row of whole images for each class, chosen by the seed.
 
     Args:
-        dataset: of load_dataset; unreadable images are passed over.
+        dataset: from load_dataset; unreadable images are ignored.
         output: the file to write.
         columns: images of each class, 1 to 100.
         seed: another one chooses others.

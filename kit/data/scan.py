@@ -44,7 +44,7 @@ class LabelledImage:
         digest: SHA-256 of the file's content, in hexadecimal.
         group: digest of what the image belongs to (a patient) and must not be parted from. Never
             the key itself: what is not here can't reach an output file.
-        part: of PARTS, where the folders or a table give it.
+        part: one of PARTS, if the folders or a table give it.
     """
 
     path: str
@@ -132,7 +132,7 @@ def scan_images(root: str | os.PathLike[str], *, labels: Iterable[str] | None = 
             label as it is, in any script. Hidden and system files are passed over. Where `root`
             holds nothing but folders named as parts (train, validation or val, test), the class
             folders are in those, and the parts are given.
-        labels: those of a model, to evaluate it; every folder must be one of them. Default: the
+        labels: labels of a model, to evaluate it; every folder must be one of them. Default: the
             folders' names.
 
     Raises:
@@ -208,9 +208,9 @@ def build_dataset(
         root: the data set's folder.
         entries: at least one, no path twice.
         wording: for errors.
-        labels: of a model; None: those of the entries, sorted.
+        labels: labels of a model; None: those of the entries, sorted.
         left_out: path and reason of what the source left out; more is added.
-        warnings: of the source; more are added.
+        warnings: warnings of the source; more are added.
 
     Raises as scan_images.
     """

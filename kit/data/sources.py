@@ -98,7 +98,7 @@ def load_dataset(
     Args:
         images: the folder; see scan_images for the default source, folders.
         settings: where the labels come from.
-        labels: those of a model, to evaluate it; every label found must be one of them.
+        labels: labels of a model, to evaluate it; every label found must be one of them.
 
     Raises:
         DataError: as scan_images; or the table is wrong: the message has the line's number.

@@ -29,7 +29,7 @@ class AndroidDeployment:
 
     Attributes:
         asset: the copy in the app.
-        size_bytes: of it.
+        size_bytes: size of the model.
         commands: two lines for a shell in any folder: build the APK, install it.
     """
 

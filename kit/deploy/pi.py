@@ -112,7 +112,7 @@ class Deployment:
         folder: its path.
         system: what it is for.
         wheels: names of the wheels in it.
-        size_bytes: of all its files.
+        size_bytes: size of all its files.
     """
 
     folder: Path

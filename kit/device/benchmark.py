@@ -48,7 +48,7 @@ print(measure_here(sys.argv[1], began))
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one stage over the runs after the warm-ups.
+    """Times of one stage over the runs after the warm-ups.
 
     Attributes:
         median_ms: half of the runs took less.
@@ -76,13 +76,13 @@ class Measurement:
 
     Attributes:
         interpreter: package, one of kit.runtime.interpreter.INTERPRETERS.
-        version: of the package; empty where it does not say.
-        num_threads: of one inference.
+        version: version of the package; empty if it does not say.
+        num_threads: threads of one inference.
         import_ms: until numpy, Pillow, the interpreter's package and the kit are imported.
         load_ms: to read the file and build the interpreter.
         first_ms: the first image, from the file to the scores.
         latency: later images, from the file to the scores.
-        stages: of these: `decode` (file to pixels), `preprocess` (pixels to the input tensor) and
+        stages: times of `decode` (file to pixels), `preprocess` (pixels to the input tensor) and
             `invoke` (the model).
         peak_memory_bytes: largest resident memory of the process; None where the system does not
             tell.
@@ -105,7 +105,7 @@ class Measurement:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each stage's median in their sum, 0 to 1."""
+        """Share of each stage's median in their sum, 0 to 1."""
         total = sum(stage.median_ms for stage in self.stages.values())
         return {name: stage.median_ms / total for name, stage in self.stages.items()}
 
@@ -130,10 +130,10 @@ class Photograph:
     """What was labelled over and over.
 
     Attributes:
-        path: of the file; None where it was drawn.
+        path: path of the file; None if the image was drawn.
         width: in pixels, upright.
         height: likewise.
-        size_bytes: of the file.
+        size_bytes: size of the file.
     """
 
     path: str | None
@@ -152,16 +152,16 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Of one file on this machine.
+    """Measurements of one file on this machine.
 
     Attributes:
         model: its path.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         cost: multiply-adds and parameters.
         machine: kind of machine (kit.runtime.machine.machine_kind).
         image: what was labelled.
         warm_ups: runs before those that count, the first image apart.
-        measurements: by interpreter, then threads.
+        measurements: one for each interpreter and number of threads, in this order.
         unavailable: interpreters that are installed and could not be measured, and why.
     """
 
@@ -230,7 +230,7 @@ def benchmark(
         path: a .tflite image classifier.
         image: the file to label; default: a drawn JPEG of DRAWN_SIZE.
         most_threads: 1 to this are measured; default: the cores, at most 4.
-        runs: that count, at least 1.
+        runs: number of timed runs, at least 1.
         warm_ups: between the first image and those that count.
         interpreter: one of INTERPRETERS; default: KIT_INTERPRETER, else all that are installed.
         write: store the best numbers of threads in the file's card: `write_hints`.

@@ -42,7 +42,7 @@ class FileState(NamedTuple):
     """What tells one state of an image file from another.
 
     Attributes:
-        size_bytes: of the file.
+        size_bytes: size of the file.
         modified_ns: when it was changed, in nanoseconds since 1970.
     """
 
@@ -51,7 +51,7 @@ class FileState(NamedTuple):
 
 
 def file_state(path: str) -> FileState | None:
-    """Of a regular file; None of anything else, and where there is nothing."""
+    """The state of a regular file; None for anything else, and where there is nothing."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -63,7 +63,7 @@ class ResultsFile:
     """Appends rows to a CSV, and goes on with the one that is there. A context manager.
 
     Attributes:
-        path: of the file that is written to.
+        path: path of the file that is written to.
         found: images that had a row when it was opened.
     """
 

@@ -28,7 +28,7 @@ _TAIL_BYTES = 512
 
 @dataclass(frozen=True)
 class Tally:
-    """Of one run.
+    """The counts of one run.
 
     Attributes:
         labelled: images that got a row with a label.

@@ -19,7 +19,7 @@ Truth = npt.NDArray[np.int64]
 Hits = npt.NDArray[np.bool_]
 
 BINS = 15
-"""Of equal width, as C. Guo et al. 2017 took."""
+"""Number of bins of equal width, as in C. Guo et al. 2017."""
 TEMPERATURES = (0.05, 20.0)
 """Between which fit_temperature searches."""
 PRIOR = 0.25
@@ -67,7 +67,7 @@ class Calibration:
         ece_if_calibrated: what `ece` would be on average if these scores were true probabilities.
             Chance alone leaves a distance, the more the fewer images (cf. J. Vaicenavicius et al.
             2019): an `ece` near this one tells of no miscalibration.
-        bins: of the first answer's score.
+        bins: bins of the first answer's score.
     """
 
     n: int

@@ -32,9 +32,9 @@ class ModelEvaluation:
         warnings: what to know before quoting the figures.
         scores: float32 `[images, labels]`.
         truth: int64 `[images]`, indices of labels.
-        groups: of each image (patients); None: each by itself.
+        groups: group (patient) of each image; None: each image stands for itself.
         operation: what the file's operating point does here; None where it has none.
-        paths: of every image that was scored, relative to the folder.
+        paths: path of every image that was scored, relative to the folder.
         unknown: how images of something else are told from these; None without such.
         known: share of these images that the file does not answer `unknown`; None where it has no
             such answer. The other figures are of the scores, whatever is answered `unknown`.

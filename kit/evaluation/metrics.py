@@ -63,7 +63,7 @@ class Accuracy:
     ) -> Accuracy:
         """Args:
         right: bool `[answers]`.
-        groups: of each answer; None: each by itself.
+        groups: group of each answer; None: each answer stands for itself.
         among: bool `[answers]`, those that count; None: all.
 
         Raises ValueError where lengths differ.
@@ -97,7 +97,7 @@ class Agreement:
 
     Attributes:
         top_1: share of images with the same first label.
-        largest_difference: of any score.
+        largest_difference: largest difference of any score.
         n: images.
     """
 
@@ -144,7 +144,7 @@ class Evaluation:
         calibration_reason: why there is no calibration; empty otherwise.
         confusion: images by true label (row) and answer (column).
         mean_score_of_hits: mean score of the first answer where it is right; None without any.
-        mean_score_of_misses: likewise where it is wrong.
+        mean_score_of_misses: mean score of the first answer where it is wrong.
         suggested_threshold: half way between the two; None unless hits score higher.
         misclassified: surest first.
     """
@@ -177,7 +177,7 @@ class Evaluation:
         truth: int64 `[images]`, indices of labels.
         labels: names.
         images: paths, for the list of wrong answers.
-        groups: of each image (patients), for intervals that are not too narrow; None: each image
+        groups: group (patient) of each image, so that intervals are not too narrow; None: each
             is independent.
         """
         from sklearn.metrics import confusion_matrix

@@ -18,7 +18,7 @@ Positive = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
 
 RESAMPLES = 2000
-"""Of a bootstrap; the ends of its 95 % interval then rest on 50 resamples each."""
+"""Resamples of a bootstrap; each end of its 95 % interval then rests on 50 of them."""
 _Z = 1.959963984540054  # 0.975 quantile of the normal distribution
 
 
@@ -30,8 +30,8 @@ class Auc:
 
     Attributes:
         value: 0 to 1; None where a class is absent, and `reason` says which.
-        low: lower end of the interval; None likewise.
-        high: upper end; None likewise.
+        low: lower end of the interval; None where there is no value.
+        high: upper end of the interval; None where there is no value.
         positives: images.
         negatives: images.
         method: how the interval was found: `DeLong`, `group bootstrap` or `Newcombe`.
@@ -59,7 +59,7 @@ class Auc:
         Args:
             scores: float `[images]`, higher for positives.
             positive: bool `[images]`.
-            groups: of each image; None: each image by itself.
+            groups: group of each image; None: each image stands for itself.
 
         Raises ValueError where lengths differ.
         """
@@ -156,7 +156,7 @@ class Ranking:
         label: its name.
         auc: with interval, or the reason why there is none.
         roc: None where auc has no value.
-        precision_recall: likewise.
+        precision_recall: points of the precision-recall curve.
     """
 
     label: str
@@ -168,7 +168,7 @@ class Ranking:
     def of(cls, label: str, auc: Auc, scores: Values, positive: Positive) -> Ranking:
         """Args:
         label: its name.
-        auc: of these images.
+        auc: area under the curve of these images.
         scores: float `[images]`, of the label.
         positive: bool `[images]`.
         """
@@ -201,7 +201,7 @@ def rank_labels(
         scores: float `[images, labels]`.
         truth: int64 `[images]`, indices of labels.
         labels: names.
-        groups: of each image, for the intervals.
+        groups: group of each image, for the intervals.
     """
     rankings = []
     for index, label in enumerate(labels):
@@ -267,9 +267,9 @@ def group_bootstrap(
     """95 % percentile interval of a statistic, whole groups drawn with replacement.
 
     Args:
-        statistic: of how often each image counts, int64 `[images]`; nan where it is undefined,
-            and that resample is passed over.
-        groups: of each image.
+        statistic: function of how often each image counts, int64 `[images]`. Resamples where it is
+            undefined (nan) are left out.
+        groups: group of each image.
         resamples: how many.
         seed: the same one gives the same interval.
 

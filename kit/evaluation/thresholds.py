@@ -25,7 +25,8 @@ class Targets:
     Attributes:
         positive: the label that counts as positive.
         sensitivity: above 0, at most 1; None: not asked for.
-        specificity: likewise; with both, scores between the thresholds are uncertain.
+        specificity: above 0, at most 1; None: not asked for. With both, scores between the
+            thresholds are uncertain.
         prevalence: share of positives for which predictive values are told; None: as in the images.
     """
 
@@ -53,7 +54,7 @@ class ThresholdFigures:
     """What one threshold does: positive from it on.
 
     Attributes:
-        threshold: of the score.
+        threshold: threshold of the score.
         sensitivity: share of the positives that are answered positive (recall), with its interval.
         specificity: share of the negatives that are answered negative, with its interval.
         precision: share of the positive answers that are right among these images, at the share
@@ -63,7 +64,7 @@ class ThresholdFigures:
         prevalence: share of positives for which ppv and npv are told, 0 to 1.
         ppv: positive predictive value at that prevalence (by Bayes' rule); None where nothing is
             answered positive, or a class is absent.
-        npv: negative predictive value, likewise.
+        npv: negative predictive value at the same prevalence.
     """
 
     threshold: float
@@ -89,7 +90,7 @@ class ThresholdFigures:
         positive: bool `[images]`.
         threshold: an image is positive from it on.
         prevalence: 0 to 1; None: as among these images.
-        groups: of each image (patients), for the intervals.
+        groups: group (patient) of each image, for the intervals.
 
         Raises ValueError for no images, lengths that differ or a prevalence outside 0 to 1.
         """
@@ -198,7 +199,7 @@ def choose_operating_point(
         positive: bool `[images]`.
         label: name of the positive label.
         target_sensitivity: above 0, at most 1.
-        target_specificity: likewise.
+        target_specificity: specificity to reach, above 0, at most 1; None: none.
 
     Raises:
         ValueError: no target, one outside its range, scores outside 0 to 1, lengths that differ.

@@ -39,10 +39,10 @@ COUNTED = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one inference.
+    """The cost of one inference.
 
     Attributes:
-        multiply_adds: of the operators in COUNTED.
+        multiply_adds: multiply-adds of the operators in COUNTED.
         weights: constants that they multiply with.
         biases: constants that they add.
     """

@@ -32,7 +32,7 @@ class TfliteMetadata:
     """What TFLite Metadata says of an image classifier.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         mean: normalisation of the input, one value or three; empty where it is not stated.
         std: see mean.
         labels_name: the associated file with a label for each score; empty where there is none.
@@ -52,7 +52,7 @@ class ModelFile:
 
     Attributes:
         path: where it is.
-        size_bytes: of the whole file.
+        size_bytes: size of the whole file.
         operators: builtin operator code (0 to 32 bit), name of a custom one, and version.
         card: the kit's own; None in a file that others made.
         labels: from the card, or from TFLite Metadata; None where the file carries none.
@@ -125,7 +125,7 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
     """A packaged file with other values in its card; the flatbuffer and all else stay.
 
     Args:
-        content: of a file with a card, as `read_model_file` takes it.
+        content: a file with a card, as `read_model_file` takes it.
         changes: fields of ModelCard's JSON object. Fields that this kit does not know stay too.
 
     Raises:
@@ -142,7 +142,7 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Labels of a text file, one a line; raises KitError where it cannot be read."""
+    """Labels of a text file, one on each line; raises KitError if it cannot be read."""
     try:
         return parse_labels(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, SpecError) as error:
@@ -257,7 +257,7 @@ def _read_flatbuffer(
 
 
 def operator_codes(model: Table) -> tuple[tuple[int, str, int], ...]:
-    """Of the root table: see ModelFile.operators; nodes of the graph refer to them by position."""
+    """The operators as ModelFile has them; nodes of the graph refer to them by position."""
     return tuple(
         # The code was a signed byte until 127 was not enough (schema 3a).
         (max(code.integer(0, "<b"), code.integer(3)), code.text(1), code.integer(2, default=1))

@@ -197,8 +197,8 @@ def to_input(
     Args:
         pixels: uint8 `[height, width, 3]`, RGB, 0 to 255.
         spec: what the model was trained with.
-        dtype: of the input tensor.
-        quantization: of the input tensor; None for float32.
+        dtype: dtype of the input tensor.
+        quantization: quantisation of the input tensor; None for float32.
 
     Returns:
         `[input_resolution, input_resolution, 3]` of `dtype`.

@@ -15,7 +15,7 @@ from typing import Any
 from kit.errors import SpecError
 
 SCHEMA_VERSION = 1
-"""Of kit.json and run.json. A reader refuses a newer one and says that the kit needs an update."""
+"""Version of kit.json and run.json. A reader refuses a newer one: the kit needs an update."""
 
 FITS = ("stretch", "crop", "pad")
 RESIZE_METHODS = ("bilinear", "antialias")
@@ -126,8 +126,8 @@ class OperatingPoint:
         positive: the label.
         negative_below: scores below it are negative; 0 to 1.
         positive_from: scores from it on are positive; at least `negative_below`.
-        target_sensitivity: that `negative_below` was chosen for, 0 to 1; None: not asked for.
-        target_specificity: that `positive_from` was chosen for, likewise.
+        target_sensitivity: sensitivity that `negative_below` was chosen for, 0 to 1; None: none.
+        target_specificity: specificity that `positive_from` was chosen for, 0 to 1; None: none.
     """
 
     positive: str
@@ -275,7 +275,7 @@ class ModelCard:
         dataset: fingerprint, counts and how it was split.
         metrics: measured on the file itself, each with its N and interval.
         intended_use: for whom and what; and for what not.
-        versions: of the packages that made it.
+        versions: versions of the packages that made it.
         created: UTC, ISO 8601.
         hints: see Hints.
         screening: what the further outputs mean; None: the file has scores alone.

@@ -59,7 +59,7 @@ class Screened:
     """One label held against the rest, at thresholds.
 
     Attributes:
-        label: that counts as positive.
+        label: the label that counts as positive.
         stated: whether somebody said so; else it is the last of two.
         rows: a threshold each.
     """
@@ -74,9 +74,9 @@ class FileFacts:
     """One .tflite file.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
         mode: quantisation; empty where the file does not say.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         accuracy: on the images of this report; None: not measured on them.
         agreement: with the float32 file; None: not compared.
         latency: on the machine that wrote the report.
@@ -103,7 +103,7 @@ class Mistake:
         predicted: what was said.
         score: how surely, 0 to 1.
         picture: `data:` address of a small JPEG; empty where pictures are left out.
-        heat: likewise, with where the model looked; empty where that is not known.
+        heat: the same picture with a heat map of where the model looked; empty if unknown.
     """
 
     row: int

@@ -24,8 +24,8 @@ class Latency:
     Attributes:
         median_ms: milliseconds.
         p95_ms: 95th percentile, milliseconds.
-        runs: that were measured, after some that were not.
-        num_threads: that an inference could use.
+        runs: number of measured runs, after some that are not measured.
+        num_threads: number of threads that an inference could use.
     """
 
     median_ms: float

@@ -99,7 +99,7 @@ def roc(curves: Sequence[Curve], points: Sequence[tuple[float, float]]) -> str:
 
     Args:
         curves: see choose_curves.
-        points: of the operating point, false positive rate and sensitivity, 0 to 1.
+        points: place of the operating point, false positive rate and sensitivity, 0 to 1.
     """
     figure = _figure()
     axis = figure.subplots()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _SMALL_BYTES = 2_000_000
-"""Of a .tflite file: a MobileNet of this size labels an image in some milliseconds."""
+"""A MobileNet in a .tflite file of this size labels an image in some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Explanation:
     """Where a model looked.
 
     Attributes:
-        classification: of the image.
+        classification: the labels of the image.
         pixels: what of the photograph the model saw, uint8 `[height, width, 3]`, in the
             photograph's own aspect.
         activation_map: what each place of that adds to the best label's logit, more than to the

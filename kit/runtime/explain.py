@@ -61,7 +61,7 @@ def seen_part(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
 
     Args:
         pixels: uint8 `[height, width, 3]`.
-        spec: of the model.
+        spec: the preprocessing of the model.
 
     Returns:
         uint8 `[rows, columns, 3]`.

@@ -101,7 +101,7 @@ class Runner:
 
     Attributes:
         input: `[1, side, side, 3]` of float32, uint8 or int8.
-        output: of float32, uint8, int8 or int16.
+        output: a row of float32, uint8, int8 or int16.
         input_resolution: side of the square input, in pixels.
         output_width: how many numbers `run` returns.
         further_outputs: names of those besides the row, in kit.model.spec; none of a plain file.
@@ -118,7 +118,7 @@ class Runner:
 
         Args:
             model: a path, or a file's content.
-            num_threads: that one inference may use.
+            num_threads: number of threads that one inference may use.
             batch: images in one inference.
             plain_kernels: leave out XNNPACK, as a runtime does that was built without it.
 

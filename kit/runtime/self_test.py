@@ -69,7 +69,7 @@ def make_golden(classifier: Classifier, tolerance: float) -> tuple[GoldenCheck, 
 
     Args:
         classifier: the packaged file, golden checks apart.
-        tolerance: of a score, where both kinds agree.
+        tolerance: difference of a score that is allowed where both kinds agree.
     """
     spec = classifier.preprocess
     plain = Runner(classifier.file.path, plain_kernels=True)

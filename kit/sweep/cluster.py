@@ -47,7 +47,7 @@ class _Parcel:
     Attributes:
         photographs: references to files by their paths in the folder of photographs.
         weights: the file's content; None for random values.
-        table: of the labels; None: there is none.
+        table: table of the labels; None: there is none.
     """
 
     photographs: tuple[Any, ...]

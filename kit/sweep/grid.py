@@ -21,7 +21,7 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """Of its run folder: `mobilenet_v1_0.25_128`."""
+        """Name of its run folder, such as `mobilenet_v1_0.25_128`."""
         alpha = "" if self.choice.alpha is None else f"_{self.choice.alpha:g}"
         return f"{self.choice.name}{alpha}_{self.choice.input_resolution}"
 

@@ -27,7 +27,7 @@ class McNemar:
     Attributes:
         only_first: images (with groups: groups) on which the first is right and the second wrong.
         only_second: the other way round.
-        p: of a difference at least as large where both are equally good; two-sided, exact.
+        p: probability of a difference at least as large if both are equally good; two-sided, exact.
     """
 
     only_first: int
@@ -56,7 +56,7 @@ def mcnemar(
     Args:
         first: bool `[images]`, whether the first model is right.
         second: bool `[images]`, of the same images.
-        groups: of each image; None: each by itself.
+        groups: group of each image; None: each stands for itself.
 
     Raises:
         ValueError: lengths differ.
@@ -92,8 +92,8 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> tuple[int, 
     in one of the two.
 
     Args:
-        costs: of each point, less is better.
-        values: of each point, more is better.
+        costs: cost of each point; less is better.
+        values: value of each point; more is better.
 
     Returns:
         Indices, cheapest first; equal points are all on the front.
@@ -116,7 +116,7 @@ class Candidate:
     Attributes:
         name: for the words.
         accuracy: on the test part.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         latency_ms: median; None: not measured.
     """
 
@@ -131,7 +131,7 @@ class Limits:
     """What a model must keep to; None: no limit.
 
     Attributes:
-        max_size_kb: of the file, in 1000 bytes.
+        max_size_kb: largest size of the file, in 1000 bytes.
         max_latency_ms: median, on the machine of the sweep.
         min_accuracy: on the test part, 0 to 1.
     """
@@ -184,7 +184,7 @@ class Recommendation:
 
     Attributes:
         question: what was looked for.
-        name: of the candidate; None: none will do.
+        name: name of the candidate; None: none will do.
         words: the answer, a sentence.
     """
 

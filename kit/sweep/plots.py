@@ -58,8 +58,8 @@ class Axis:
 
     Attributes:
         label: with its unit.
-        title: of the drawing.
-        cost: of a row; None where it is not known.
+        title: title of the drawing.
+        cost: cost of a row; None if it is not known.
         front: names of the rows on it.
     """
 

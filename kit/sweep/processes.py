@@ -80,7 +80,7 @@ class Executor(Protocol):
 
         Args:
             work: a function of a module, so that it can be pickled, as can each task.
-            tasks: by name.
+            tasks: tasks by name.
             watcher: takes their lines.
 
         Yields:

@@ -21,12 +21,12 @@ class Standing:
     """One step of a sweep: a training, or the timing of its files.
 
     Attributes:
-        name: of the combination or file.
+        name: name of the combination or file.
         kind: TRAINING or TIMING.
         weight: how long it takes beside others of its kind.
         state: WAITING, KEPT, RUNNING, DONE or FAILED.
         note: what it is doing, or its result.
-        seconds: that it took; None before its end.
+        seconds: time that it took; None before its end.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Progress:
-    """Of the whole sweep.
+    """Progress of the whole sweep.
 
     Attributes:
         steps: in the order of the table.

@@ -23,7 +23,7 @@ def render(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any], ti
 
     Args:
         rows: a file each.
-        findings: of these rows.
+        findings: what was found in these rows.
         facts: as results.json has them: `images`, `machine`, `created`, `timed_image`, `groups`.
         title: foreign text, escaped as all is.
     """

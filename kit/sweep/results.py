@@ -38,7 +38,7 @@ class Scored:
     """What the runtime found on the test part.
 
     Attributes:
-        size_bytes: of the file.
+        size_bytes: size of the file.
         accuracy: with its interval.
         agreement: share of images with the same answer as the float32 file, 0 to 1.
         right: bool `[test images]`, by path.
@@ -69,7 +69,7 @@ class Scored:
 
 
 def test_paths(record: Mapping[str, Any]) -> list[str]:
-    """Of a run's test images, sorted."""
+    """Paths of a run's test images, sorted."""
     return sorted(path for path, part in record["split"].items() if part == "test")
 
 
@@ -78,15 +78,15 @@ class Timed:
     """What kit.device.benchmark found.
 
     Attributes:
-        parameters: of convolutions and dense layers.
-        multiply_adds: likewise, of one inference.
+        parameters: parameters of convolutions and dense layers.
+        multiply_adds: multiply-adds of these layers in one inference.
         interpreter: package.
-        num_threads: of one inference.
+        num_threads: threads of one inference.
         cold_start_ms: from Python's being ready to the first scores.
         latency_ms: median of later images, from the file to the scores.
         latency_p95_ms: 95th percentile of them.
-        invoke_ms: of the median, the model's own part.
-        peak_memory_bytes: of the process; None where the system does not tell.
+        invoke_ms: the model's own part of the median.
+        peak_memory_bytes: peak memory of the process; None where the system does not tell.
     """
 
     parameters: int
@@ -204,9 +204,9 @@ def judge(
     """Fronts, comparisons and recommendations.
 
     Args:
-        rows: those without figures are passed over.
+        rows: rows; those without figures are ignored.
         limits: for the recommendation.
-        groups: of each test image, by path; None: each by itself.
+        groups: group of each test image, by path; None: each stands for itself.
     """
     right = {row.name: row.scored.right for row in rows if row.scored is not None}
     candidates = [row.candidate for row in rows if row.candidate is not None]
@@ -287,10 +287,13 @@ COLUMNS: Mapping[str, Callable[[Row, Findings], Any]] = MappingProxyType(
         "skipped": lambda row, findings: row.skipped,
     }
 )
-"""Of results.csv and results.json. Accuracies are shares, 0 to 1, with 95 % intervals; `_ms` are
-milliseconds on the machine of the sweep; weights that are a substitute are of another source than
-the first one asked for; p is McNemar's against the most accurate file, adjusted by
-Holm's rule, and a file is worse than the best where that is below SIGNIFICANCE."""
+"""Columns of results.csv and results.json.
+
+Accuracies are shares, 0 to 1, with 95 % intervals. `_ms` are milliseconds on the machine of the
+sweep. Weights that are a substitute come from another source than the first one asked for. p is
+that of McNemar's test against the most accurate file, adjusted by Holm's rule; a file is worse than
+the best where p is below SIGNIFICANCE.
+"""
 
 
 def table(rows: Sequence[Row], findings: Findings) -> list[dict[str, Any]]:

@@ -154,7 +154,7 @@ class _Work:
     machine: str
 
     def modes(self, combination: Combination) -> tuple[str, ...]:
-        """Of the quantisations asked for those that this network can be converted to."""
+        """The quantisations that are asked for and that this network can be converted to."""
         refused = combination.choice.family.unconvertible
         wanted = dict.fromkeys(self.settings.training.quantize)
         return tuple(mode for mode in wanted if mode not in refused)
@@ -175,7 +175,7 @@ class _Work:
 def _weights(
     grid: Sequence[Combination], settings: SweepSettings, reporter: Reporter
 ) -> tuple[dict[Combination, Weights], dict[Combination, str]]:
-    """Of every combination, before anything starts; and why some have none."""
+    """The weights of every combination, before anything starts, and why some have none."""
     found: dict[Combination, Weights] = {}
     missing: dict[Combination, str] = {}
     training = settings.training

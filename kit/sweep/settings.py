@@ -50,7 +50,7 @@ class TimingSettings:
     Attributes:
         image: the file to label; None: the first photograph of the test part.
         threads: 1 to this are measured, and the fastest counts.
-        runs: that count, of each file.
+        runs: number of timed runs of each file.
         interpreter: one of kit.runtime.interpreter.INTERPRETERS; None: the one that labels here.
     """
 
@@ -91,7 +91,7 @@ class TimingSettings:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Of the image its content, not its name."""
+        """As JSON can hold them; the image by the digest of its content, not by its name."""
         digest = None
         if self.image is not None:
             digest = hashlib.sha256(self.image.read_bytes()).hexdigest()
@@ -109,7 +109,7 @@ class SweepSettings:
         training: how each combination is trained and what it is quantised to; its own backbone,
             alpha and input resolution are not looked at.
         timing: how each file is timed; with others only that is done again.
-        limits: of the model that is looked for; other ones need no other sweep.
+        limits: limits for the recommended model; other limits need no other sweep.
         skip_missing: leave out combinations without weights, instead of refusing to start.
     """
 

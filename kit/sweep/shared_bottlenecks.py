@@ -39,8 +39,8 @@ class SharedTask:
         dataset: the photographs.
         backbones: at one input resolution, with their weights.
         spec: how photographs become their input.
-        folder: that the temporary one is made in; it takes 3 * side * side bytes a photograph.
-        cache: of bottlenecks; None: the default.
+        folder: where the temporary folder is made; it takes 3 * side * side bytes a photograph.
+        cache: folder of bottlenecks; None: the default.
     """
 
     dataset: Dataset

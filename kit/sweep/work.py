@@ -21,9 +21,9 @@ class TrainingTask:
     Attributes:
         dataset: the photographs; its root is absolute.
         output: the run folder to write.
-        settings: of this one combination.
-        weights: that it starts from.
-        cache: of bottlenecks; None: the default.
+        settings: settings of this one combination.
+        weights: weights that it starts from.
+        cache: folder of bottlenecks; None: the default.
         shared: what to do before, for all combinations of this resolution; None: nothing. It is
             done here because this process has TensorFlow loaded, which takes seconds.
     """

@@ -32,7 +32,7 @@ class FineTuning:
     """What a family's layers learn best with, by measurement (docs/explanation/training.md).
 
     Attributes:
-        learning_rate: at the start, of stochastic gradient descent with batches of 32.
+        learning_rate: rate at the start of stochastic gradient descent with batches of 32.
         epochs: passes over the training images.
         mixup: see kit.training.fine_tune.FineTuneSettings.
     """
@@ -50,16 +50,16 @@ class Backbone:
         builder: name of the function in keras.applications.
         feature_widths: length of the bottleneck, for each valid alpha; the key None for a network
             without a width multiplier.
-        pretrained_resolutions: that weights exist for; the first is the default.
+        pretrained_resolutions: resolutions that weights exist for; the first is the default.
         minimum_resolution: smallest input that the network can take.
-        weights_address: of the official file without the top, with {alpha}, {v1_alpha} and
+        weights_address: address of the official file without the top, with {alpha}, {v1_alpha} and
             {resolution} to fill in.
         options: further arguments of the builder.
         unconvertible: quantisation modes that TensorFlow Lite has no operators for.
         scaling: `tf` where weights expect -1 to 1, `caffe` where they expect BGR less ImageNet's
             mean, which a first layer then computes.
         fine_tuning: measured for MobileNet v1 and v2.
-        fine_tuning_of_width: of the alphas that do better with another.
+        fine_tuning_of_width: settings for alphas that do better with others.
     """
 
     builder: str
@@ -185,7 +185,7 @@ class BackboneChoice:
 
     @property
     def pretrained_resolution(self) -> int:
-        """Of the weights that training starts from: the nearest, in ratio, that exists."""
+        """Resolution of the weights that training starts from: the nearest one, in ratio."""
         return min(
             self.family.pretrained_resolutions,
             key=lambda side: abs(math.log(side / self.input_resolution)),

@@ -183,7 +183,7 @@ def extract_bottlenecks(
         num_threads: default: the cores, at most 4.
         augmentation: how each photograph is changed before; as it is, unless given.
         variant: which of its changed forms.
-        seed: of what is drawn for them.
+        seed: seed of the random changes.
         reporter: progress.
 
     Returns:

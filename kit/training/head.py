@@ -27,7 +27,7 @@ def train_head(
 
     Args:
         train: bottlenecks, float32 `[images, feature_width]`, and label indices, int64 `[images]`.
-        validation: likewise.
+        validation: the same for the validation images.
         classes: how many labels there are.
         settings: see FitSettings.
         logs: folder for TensorBoard's event files.

@@ -30,7 +30,7 @@ class Weights:
         description: for people and for the card.
         digest: SHA-256 of the file, or of the seed for random values.
         path: the file; None for random values.
-        seed: of random values.
+        seed: seed of random values.
         source: which of the sources asked for they are of, from 0.
     """
 

@@ -35,7 +35,7 @@ def write_run(
 
     Args:
         run: the folder.
-        settings: of the training, as JSON can hold them.
+        settings: settings of the training, as JSON can hold them.
         dataset: the images.
         split: the part of each image, by path.
         learned: the fitted classifier.

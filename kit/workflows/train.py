@@ -51,7 +51,7 @@ class TrainResult:
     Attributes:
         run: the folder.
         files: the .tflite files, by mode.
-        evaluations: of each file, on the test part, by mode; float32 too, written or not.
+        evaluations: figures of each file on the test part, by mode; always with float32.
         left_out: path and reason of every image that was not used.
         screening_files: the screening form of each, by mode; none unless asked for.
     """
@@ -157,7 +157,7 @@ def train(
         resume: go on with fine-tuning where a run of the same images and settings was interrupted.
             Each epoch is kept in a folder beside the output, with the suffix `.checkpoint`.
         cache: where bottlenecks are kept.
-        weights: those that the settings ask for, where they have been found before.
+        weights: the weights that the settings ask for, if they have been found already.
         reporter: is told of progress.
 
     Raises:
