@@ -87,7 +87,7 @@ class ClassFacts:
         images: how many can be read.
         parts: images of each part.
         width: smallest, median and largest, in pixels, upright.
-        height: likewise.
+        height: smallest, median and largest, in pixels, upright.
         formats: images of each file format.
         modes: images of each Pillow mode, or DICOM photometric interpretation.
     """

@@ -132,7 +132,7 @@ class Photograph:
     Attributes:
         path: path of the file; None if the image was drawn.
         width: in pixels, upright.
-        height: likewise.
+        height: height in pixels.
         size_bytes: size of the file.
     """
 

@@ -30,7 +30,7 @@ def limits(
         counts: images of each class; the column `train`, where there is one, was learnt from.
         rejects_unknown: whether there is a file that answers `unknown`.
     """
-    found = ["The figures hold for images like these: of the same cameras, places and people."]
+    found = ["The figures hold for images like these, from the same cameras, places and people."]
     found += _of_learning(counts)
     found += _of_testing(scored)
     found += _of_scores(scored)
@@ -88,8 +88,8 @@ def _of_scores(scored: ModelEvaluation) -> list[str]:
 def _of_unknown(unknown: UnknownFigures | None, rejects_unknown: bool) -> str:
     if not rejects_unknown:
         return (
-            "An image of anything else is answered with one of these labels too: this file rejects "
-            "nothing."
+            "An image of anything else is answered with one of these labels too, because this "
+            "file rejects nothing."
         )
     answers = "The screening file answers unknown for what is unlike its training images"
     if unknown is None or unknown.at_file_threshold is None:

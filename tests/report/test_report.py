@@ -435,7 +435,7 @@ def test_names_and_pictures_are_left_out_when_asked_and_with_dicom(tmp_path, rep
 def test_otherwise_they_are_shown_and_a_footer_warns(tmp_path, report):
     page = render(report(private(tmp_path)))
     assert "MEIER^ANNA 9.png" in page and page.count("data:image/jpeg") >= 2
-    assert "may be passed on only as they may" in page
+    assert "only if you may pass on the photographs" in page
     with_dicom = tmp_path / "ill" / "MEIER^ANNA 3.png"
     with_dicom.write_bytes(bytes(128) + b"DICM")
     assert "MEIER^ANNA 9.png" in render(report(private_again(tmp_path), gallery=True))
