@@ -147,7 +147,7 @@ def check_images(
     near_bits: int = NEAR_BITS,
     reporter: Reporter | None = None,
 ) -> CheckReport:
-    """Decodes every image and facts for what spoils a classifier or its figures.
+    """Decodes every image and looks for what spoils a classifier or its figures.
 
     Args:
         images: the folder, or the data set that was found in one (`settings` is then not used).
