@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from kit.cli.options import (
     triple,
 )
 from kit.cli.terminal import TerminalReporter, import_tensorflow, print_json
+
+if TYPE_CHECKING:
+    from kit.workflows.convert import ConvertSettings
 
 
 @dataclass(frozen=True)
@@ -192,12 +195,10 @@ def convert(
         print(verification(exported))
 
 
-def _compare(source: Path, settings: object, format: str) -> None:
+def _compare(source: Path, settings: ConvertSettings, format: str) -> None:
     from kit.cli.text import comparison_text
     from kit.workflows.compare import compare
-    from kit.workflows.convert import ConvertSettings
 
-    assert isinstance(settings, ConvertSettings)
     import_tensorflow()
     rows = compare(source, settings, TerminalReporter())
     if format == "json":

@@ -15,6 +15,7 @@ from kit.cli.options import (
     ImagesArgument,
     ResizeOption,
     SeedOption,
+    ValidationOption,
     WeightsOption,
     option,
 )
@@ -32,12 +33,7 @@ def cross_validate(
     repeats: Annotated[
         int, option(SPLIT, "How often the images are divided anew.", metavar="N")
     ] = 1,
-    validation: Annotated[
-        float,
-        option(
-            SPLIT, "Share of images for early stopping and temperature scaling.", metavar="SHARE"
-        ),
-    ] = 0.1,
+    validation: ValidationOption = 0.1,
     group_regex: Annotated[
         str,
         option(

@@ -28,7 +28,7 @@ from kit.choices import INTERPRETERS, PARTS, RECIPE_NAMES
 from kit.export.modes import AUTO_DROP, AUTO_MODES, MODES_AND_AUTO
 from kit.model.spec import FITS, QUANTIZATION_MODES, RESIZE_METHODS
 from kit.training.backbones import BACKBONES
-from kit.training.defaults import DEFAULT_BACKBONE, EPOCHS
+from kit.training.defaults import DEFAULT_BACKBONE, EPOCHS, FINE_TUNE_EPOCHS
 
 if TYPE_CHECKING:
     from kit.data import DataSettings, SplitSettings
@@ -53,12 +53,8 @@ OF_THE_BACKBONE = "the backbone's own"
 def option(panel: str, text: str, *names: str, choices: Iterable[str] = (), **more: Any) -> Any:
     """A typer.Option with its panel, its sentence and the table of its choices."""
     made = typer.Option(*names, rich_help_panel=panel, help=text, **more)
-    _CHOICES[id(made)] = tuple(choices)
+    made.choices = tuple(choices)  # for `grouped`, which names them to Typer
     return made
-
-
-_CHOICES: dict[int, tuple[str, ...]] = {}
-"""By the identity of an option, which lives as long as this module."""
 
 
 # ---------------------------------------------------------------- single ones
@@ -112,6 +108,10 @@ GivenFitOption = Annotated[
 ]
 SeedOption = Annotated[
     int, option(SPLIT, "Another seed gives another split, other initial weights, another order.")
+]
+ValidationOption = Annotated[
+    float,
+    option(SPLIT, "Share of images for early stopping and temperature scaling.", metavar="SHARE"),
 ]
 GalleryOption = Annotated[
     bool | None,
@@ -217,7 +217,7 @@ FineTuneEpochsOption = Annotated[
         FINE_TUNING,
         "Passes over the training images in fine-tuning.",
         metavar="N",
-        show_default=f"12; with --recipe best {OF_THE_BACKBONE}",
+        show_default=f"{FINE_TUNE_EPOCHS}; with --recipe best {OF_THE_BACKBONE}",
     ),
 ]
 ThreadsOption = Annotated[
@@ -315,12 +315,7 @@ SplitColumnOption = Annotated[
 class SplitOptions:
     """How the images are divided."""
 
-    validation: Annotated[
-        float,
-        option(
-            SPLIT, "Share of images for early stopping and temperature scaling.", metavar="SHARE"
-        ),
-    ] = 0.1
+    validation: ValidationOption = 0.1
     test: Annotated[
         float, option(SPLIT, "Share of images for the final figures.", metavar="SHARE")
     ] = 0.1
@@ -471,7 +466,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 def _choosing(annotation: Any) -> Any:
     """The annotation of an option, which names its choices to Typer."""
     kind, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-    choices = next((found for note in notes if (found := _CHOICES.get(id(note)))), None)
+    choices = next((found for note in notes if (found := getattr(note, "choices", ()))), None)
     if choices is None:
         return annotation
     chosen: Any = Literal.__getitem__(choices)
