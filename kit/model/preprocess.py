@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_LUMA = (19595, 38470, 7471)
+"""Red, green and blue in 65,536 parts of grey, by ITU-R BT.601; Pillow has the same."""
 _WEIGHT_SUM = (
     256  # the largest for which 255 * sum + half of it still fits an unsigned 16-bit number
 )
@@ -96,15 +98,44 @@ def resize(pixels: Pixels, height: int, width: int, method: str) -> Pixels:
     return image.reshape(height, width, 3)
 
 
+def to_grey(pixels: Pixels) -> Pixels:
+    """Three equal channels of luma, rounded half up.
+
+    Args:
+        pixels: uint8 `[height, width, 3]`, RGB, 0 to 255.
+
+    Returns:
+        uint8 `[height, width, 3]`.
+    """
+    luma = pixels.astype(np.uint32) @ np.array(_LUMA, np.uint32)
+    luma += 1 << 15
+    luma >>= 16
+    return np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def crop_size(height: int, width: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """Height and width of the largest part of an image that has the input's aspect, in pixels."""
+    if width * spec.height >= height * spec.width:
+        return height, max(1, (2 * height * spec.width + spec.height) // (2 * spec.height))
+    return max(1, (2 * width * spec.height + spec.width) // (2 * spec.width)), width
+
+
+def _inner_size(height: int, width: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """Height and width of an image that is resized to touch the input's border."""
+    if width * spec.height >= height * spec.width:
+        return max(1, (2 * height * spec.width + width) // (2 * width)), spec.width
+    return spec.height, max(1, (2 * width * spec.height + height) // (2 * height))
+
+
 def fit_pixels(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
-    """Brings an image of any size to the input resolution, as `spec.fit` and `spec.resize` say.
+    """Brings an image of any size to the input's, as `spec.fit` and `spec.resize` say.
 
     Args:
         pixels: uint8 `[height, width, 3]`, RGB, 0 to 255.
         spec: what the model was trained with.
 
     Returns:
-        uint8 `[input_resolution, input_resolution, 3]`, RGB, 0 to 255.
+        uint8 `[spec.height, spec.width, 3]`, RGB, 0 to 255; three equal channels for a grey input.
 
     Raises:
         ValueError: `pixels` has another shape or dtype.
@@ -115,23 +146,21 @@ def fit_pixels(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
             f"got {pixels.dtype} {list(pixels.shape)}: convert the image first"
         )
     height, width = pixels.shape[:2]
-    side = spec.input_resolution
+    if spec.channels == 1:
+        pixels = to_grey(pixels)
     if spec.fit == "crop":
-        short = min(height, width)
-        top, left = (height - short) // 2, (width - short) // 2
-        pixels = np.ascontiguousarray(pixels[top : top + short, left : left + short])
+        rows, columns = crop_size(height, width, spec)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        pixels = np.ascontiguousarray(pixels[top : top + rows, left : left + columns])
     elif spec.fit == "pad":
-        long = max(height, width)
-        inner_height, inner_width = (
-            max(1, (2 * length * side + long) // (2 * long)) for length in (height, width)
-        )
-        top, left = (side - inner_height) // 2, (side - inner_width) // 2
-        padded = np.zeros((side, side, 3), np.uint8)
+        inner_height, inner_width = _inner_size(height, width, spec)
+        top, left = (spec.height - inner_height) // 2, (spec.width - inner_width) // 2
+        padded = np.zeros((spec.height, spec.width, 3), np.uint8)
         padded[top : top + inner_height, left : left + inner_width] = resize(
             pixels, inner_height, inner_width, spec.resize
         )
         return padded
-    return resize(np.ascontiguousarray(pixels), side, side, spec.resize)
+    return resize(np.ascontiguousarray(pixels), spec.height, spec.width, spec.resize)
 
 
 @lru_cache(maxsize=32)
@@ -201,16 +230,27 @@ def to_input(
         quantization: quantisation of the input tensor; None for float32.
 
     Returns:
-        `[input_resolution, input_resolution, 3]` of `dtype`.
+        `[height, width, channels]` of `dtype`, or `[channels, height, width]` as `spec.layout` says.
 
     Raises:
         ValueError: `pixels` has another shape or dtype.
     """
-    fitted = fit_pixels(pixels, spec)
+    fitted = fit_pixels(pixels, spec)[..., : spec.channels]
+    values = _values(fitted, spec, dtype, quantization)
+    return values if spec.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _values(
+    fitted: Pixels,
+    spec: PreprocessSpec,
+    dtype: str,
+    quantization: QuantizationParameters | None,
+) -> npt.NDArray[Any]:
+    """Normalised and quantised, of the same shape."""
     if dtype == "float32" and quantization is None:
         return _normalise(fitted, spec)
     table = input_table(spec, dtype, quantization)
-    if not spec.is_grey():
+    if not spec.is_uniform():
         return np.asarray(table[fitted, np.arange(3)])
     if dtype == "uint8" and np.array_equal(table[:, 0], np.arange(256)):
         return fitted  # as in the files that the kit makes: the input's scale is the normalisation
@@ -222,7 +262,7 @@ def _normalise(pixels: Pixels, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
     values = pixels.astype(np.float32)
     if spec.mean is None or spec.std is None:
         return values
-    if spec.is_grey():  # numpy is far faster with a scalar than along an axis of three
+    if spec.is_uniform():  # numpy is far faster with a scalar than along an axis of three
         values -= np.float32(spec.mean[0])
         values /= np.float32(spec.std[0])
         return values

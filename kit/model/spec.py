@@ -15,9 +15,18 @@ from typing import Any
 from kit.errors import SpecError
 
 SCHEMA_VERSION = 1
-"""Version of kit.json and run.json. A reader refuses a newer one: the kit needs an update."""
+"""Version of run.json and sweep.json. A reader refuses a newer one: the kit needs an update."""
+CARD_SCHEMA_VERSION = 2
+"""Newest version of kit.json, the card; see SCHEMA_VERSION.
+
+Version 2 has grey, rectangular and channels-first inputs and outputs that are no scores yet. A
+card that has none of these says 1, so that older readers still take it.
+"""
 
 FITS = ("stretch", "crop", "pad")
+LAYOUTS = ("NHWC", "NCHW")
+OUTPUT_KINDS = ("scores", "logits", "probability", "logit", "independent_scores")
+"""What a model's output is, and so how it becomes scores (kit.model.output)."""
 RESIZE_METHODS = ("bilinear", "antialias")
 MOST_THREADS = 256
 """That a hint may ask for: a damaged one must not start thousands."""
@@ -40,15 +49,19 @@ class PreprocessSpec:
 
     docs/explanation/preprocessing.md has the arithmetic.
 
-    Channel order is RGB and a photograph's orientation tag is applied, always.
+    Channel order is RGB and a photograph's orientation tag is applied, always. What the kit trains
+    is square, in RGB and channels last; the last three fields are for models that others made.
 
     Attributes:
-        input_resolution: side of the square input, in pixels.
-        fit: `stretch` to the square, `crop` the centre square, or `pad` with black.
+        input_resolution: side of the square input, in pixels; its height, if it is not square.
+        fit: `stretch` to the input, `crop` the centre of its aspect, or `pad` with black.
         resize: `bilinear` (half-pixel centres, no antialiasing) or `antialias` (triangle filter).
         mean: one value for each channel, subtracted from pixels of 0 to 255; None with std for a
             model that takes pixels as they are.
         std: one value for each channel, which then divides; see mean.
+        input_width: width of an input that is not square, in pixels; None: it is square.
+        channels: 3 for RGB; 1 for grey, whose mean and std are three equal values.
+        layout: `NHWC` (channels last) or `NCHW` (channels first).
     """
 
     input_resolution: int
@@ -56,15 +69,18 @@ class PreprocessSpec:
     resize: str = "bilinear"
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    input_width: int | None = None
+    channels: int = 3
+    layout: str = "NHWC"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.input_resolution <= 4096:
-            raise SpecError(
-                f"expected an input_resolution of 1 to 4096, got {self.input_resolution}"
-            )
+        for name, side in (("input_resolution", self.height), ("input_width", self.width)):
+            if not 1 <= side <= 4096:
+                raise SpecError(f"expected an {name} of 1 to 4096, got {side}")
         for name, value, valid in (
             ("fit", self.fit, FITS),
             ("resize", self.resize, RESIZE_METHODS),
+            ("layout", self.layout, LAYOUTS),
         ):
             if value not in valid:
                 raise SpecError(f"expected {name} to be one of {', '.join(valid)}, got {value!r}")
@@ -72,15 +88,51 @@ class PreprocessSpec:
             raise SpecError("expected mean and std together, got one of them")
         if self.std is not None and any(value == 0 for value in self.std):
             raise SpecError("expected a std without zeros: pixels are divided by it")
+        if self.channels not in (1, 3):
+            raise SpecError(f"expected 1 channel (grey) or 3 (RGB), got {self.channels}")
+        if self.channels == 1 and not self.is_uniform():
+            raise SpecError("expected one mean and std for a grey input, got several")
 
-    def is_grey(self) -> bool:
+    @property
+    def height(self) -> int:
+        """Height of the input in pixels."""
+        return self.input_resolution
+
+    @property
+    def width(self) -> int:
+        """Width of the input in pixels."""
+        return self.input_resolution if self.input_width is None else self.input_width
+
+    @property
+    def longer_side(self) -> int:
+        """Of height and width; what an image must not be decoded smaller than."""
+        return max(self.height, self.width)
+
+    @property
+    def size(self) -> str:
+        """Height and width for people: `224` of a square one, else `160x224`."""
+        return str(self.height) + ("" if self.is_square() else f"x{self.width}")
+
+    def is_square(self) -> bool:
+        return self.height == self.width
+
+    def is_plain(self) -> bool:
+        """Whether the input is as version 1 of the schema knows it: square, in RGB, NHWC."""
+        return self.is_square() and self.channels == 3 and self.layout == "NHWC"
+
+    def is_uniform(self) -> bool:
         """Whether all three channels are treated alike."""
         if self.mean is None or self.std is None:
             return True
         return len({*zip(self.mean, self.std, strict=True)}) == 1
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "channel_order": "RGB", "orientation": "applied"}
+        """Plain values; the fields of version 2 only where they say something."""
+        data = {**asdict(self), "channel_order": "RGB", "orientation": "applied"}
+        if self.is_plain():
+            for name in ("input_width", "channels", "layout"):
+                del data[name]
+        return data
 
     @classmethod
     def from_json(cls, data: object) -> PreprocessSpec:
@@ -95,6 +147,9 @@ class PreprocessSpec:
             resize=fields.get("resize", str),
             mean=_triple("preprocess.mean", fields.get("mean", (list, NoneType))),
             std=_triple("preprocess.std", fields.get("std", (list, NoneType))),
+            input_width=fields.get("input_width", (int, NoneType), None),
+            channels=fields.get("channels", int, 3),
+            layout=fields.get("layout", str, "NHWC"),
         )
 
 
@@ -104,7 +159,8 @@ class GoldenCheck:
 
     Attributes:
         pattern: which of the drawn patterns (kit.runtime.self_test).
-        digest: SHA-256 of its pixels at the input resolution, uint8 `[height, width, 3]`.
+        digest: SHA-256 of its pixels at the input resolution, uint8 `[height, width, 3]`; three
+            equal channels of a grey input.
         scores: what the file answered when it was made.
         tolerance: largest difference of a score that another processor may show.
     """
@@ -279,6 +335,9 @@ class ModelCard:
         created: UTC, ISO 8601.
         hints: see Hints.
         screening: what the further outputs mean; None: the file has scores alone.
+        output_kind: one of OUTPUT_KINDS; what the kit trains and converts gives `scores`.
+        model_sha256: digest of all that stands before the appended archive, in hexadecimal; empty
+            in files that earlier kits made.
     """
 
     backbone: str
@@ -299,8 +358,15 @@ class ModelCard:
     created: str = ""
     hints: Hints = Hints()
     screening: Screening | None = None
+    output_kind: str = "scores"
+    model_sha256: str = ""
 
     def __post_init__(self) -> None:
+        if self.output_kind not in OUTPUT_KINDS:
+            raise SpecError(
+                f"expected output_kind to be one of {', '.join(OUTPUT_KINDS)}, "
+                f"got {self.output_kind!r}"
+            )
         if self.quantization not in QUANTIZATION_MODES:
             raise SpecError(
                 f"expected quantization to be one of {', '.join(QUANTIZATION_MODES)}, "
@@ -320,15 +386,18 @@ class ModelCard:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        data = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        plain = self.preprocess.is_plain() and self.output_kind == "scores"
+        data = {"schema_version": 1 if plain else CARD_SCHEMA_VERSION, **asdict(self)}
         data["preprocess"] = self.preprocess.to_json()
+        if self.output_kind == "scores":
+            del data["output_kind"]
         return data
 
     @classmethod
     def from_json(cls, data: object) -> ModelCard:
         """Raises SpecError where a field is missing, of a wrong type, or of a newer schema."""
         fields = _Fields("card", data)
-        check_schema_version("kit.json", fields.get("schema_version", int))
+        check_schema_version("kit.json", fields.get("schema_version", int), CARD_SCHEMA_VERSION)
         point = fields.get("operating_point", (dict, NoneType), None)
         screening = fields.get("screening", (dict, NoneType), None)
         return cls(
@@ -350,6 +419,8 @@ class ModelCard:
             created=fields.get("created", str, ""),
             hints=Hints.from_json(fields.get("hints", dict, {})),
             screening=None if screening is None else Screening.from_json(screening),
+            output_kind=fields.get("output_kind", str, "scores"),
+            model_sha256=fields.get("model_sha256", str, ""),
         )
 
 
@@ -365,11 +436,11 @@ def check_labels(labels: tuple[str, ...]) -> None:
             raise SpecError(f"expected every label to be one line of text, got {label!r}")
 
 
-def check_schema_version(name: str, version: int) -> None:
+def check_schema_version(name: str, version: int, newest: int = SCHEMA_VERSION) -> None:
     """Raises SpecError for a file that a newer kit wrote."""
-    if version > SCHEMA_VERSION:
+    if version > newest:
         raise SpecError(
-            f"expected {name} of schema version {SCHEMA_VERSION} or older, got {version}: "
+            f"expected {name} of schema version {newest} or older, got {version}: "
             "update mobilenet-kit"
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from kit.model.preprocess import Pixels
+from kit.model.preprocess import Pixels, crop_size
 from kit.model.spec import PreprocessSpec
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def overlay(pixels: Pixels, activation_map: ActivationMap) -> Image:
 def seen_part(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
     """What of a photograph the model sees, in the photograph's own aspect.
 
-    The centre square with `crop`, all with `stretch`, and all with black beside it with `pad`.
+    The centre with `crop`, all with `stretch`, and all with black beside it with `pad`.
 
     Args:
         pixels: uint8 `[height, width, 3]`.
@@ -68,9 +68,9 @@ def seen_part(pixels: Pixels, spec: PreprocessSpec) -> Pixels:
     """
     height, width = pixels.shape[:2]
     if spec.fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return pixels[top : top + side, left : left + side]
+        rows, columns = crop_size(height, width, spec)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return pixels[top : top + rows, left : left + columns]
     if spec.fit == "pad":
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2

@@ -248,7 +248,7 @@ def taking_pixels(backbone: keras.Model, spec: PreprocessSpec) -> keras.Model:
     """
     import keras
 
-    if spec.mean is None or spec.std is None or not spec.is_grey():
+    if spec.mean is None or spec.std is None or not spec.is_uniform():
         raise ValueError(f"expected one mean and std for all channels, got {spec.mean}, {spec.std}")
     scale, offset = 1 / spec.std[0], -spec.mean[0] / spec.std[0]
     pixels = keras.Input(backbone.input.shape[1:], dtype="uint8")

@@ -9,20 +9,24 @@ import hashlib
 import json
 import struct
 from fractions import Fraction
-from math import floor
+from math import exp, floor
 from pathlib import Path
 
 ABOUT = {
     "input": "RGB uint8 [height, width, 3]; level(y, x, c) = "
     "(a * y + b * x + d * c + (x * y) div e) mod 256, with formula = [a, b, d, e]",
-    "pixels": "base64 of uint8 [input_resolution, input_resolution, 3] after fit and resize",
-    "tensor": "base64 of the input tensor without batch axis, same shape, little endian",
+    "pixels": "base64 of uint8 [height, width, 3] of the input after fit and resize; height is "
+    "preprocess.input_resolution, and width too, unless preprocess.input_width is given",
+    "tensor": "base64 of the input tensor without batch axis, [height, width, channels], or with "
+    "the layout NCHW [channels, height, width], little endian",
     "sha256": "of the bytes of the tensor",
 }
 
 ABOUT_ANSWERS = {
     "output": "base64 of the scores' tensor without batch axis, little endian",
     "unfamiliarity": "base64 of one float32, little endian; null of a plain file",
+    "output_kind": "what the output is: logits get a softmax, a probability or a logit of the "
+    "second label becomes two scores; where it is not scores, scores may differ by 1e-6",
     "scores": "base64 of float32 [labels], little endian, dequantised",
     "categories": "best first, those of at least score_threshold, top_k at most",
 }
@@ -73,25 +77,37 @@ def resize(image, height, width, method):
     return [resize_line(list(row), across) for row in zip(*shorter, strict=True)]
 
 
-def fit(image, side, how, method):
-    height, width = len(image), len(image[0])
-    if how == "crop":
-        short = min(height, width)
-        top, left = (height - short) // 2, (width - short) // 2
-        image = [row[left : left + short] for row in image[top : top + short]]
-    if how == "pad":
-        long = max(height, width)
-        inner = [
-            max(1, floor(Fraction(length * side, long) + Fraction(1, 2)))
-            for length in (height, width)
+def half_up(fraction):
+    return max(1, floor(fraction + Fraction(1, 2)))
+
+
+def grey(image):
+    """Luma of ITU-R BT.601 in 65,536 parts, three times."""
+    return [
+        [
+            [floor(Fraction(19595 * r + 38470 * g + 7471 * b, 65536) + Fraction(1, 2))] * 3
+            for r, g, b in row
         ]
+        for row in image
+    ]
+
+
+def fit(image, size, how, method):
+    height, width = len(image), len(image[0])
+    scales = [Fraction(to, of) for to, of in zip(size, (height, width), strict=True)]
+    if how == "crop":  # the larger scale fills the input
+        rows, columns = (half_up(to / max(scales)) for to in size)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        image = [row[left : left + columns] for row in image[top : top + rows]]
+    if how == "pad":  # with the smaller one all of the image is inside
+        inner = [half_up(of * min(scales)) for of in (height, width)]
         small = resize(image, *inner, method)
-        top, left = (side - inner[0]) // 2, (side - inner[1]) // 2
-        black = [[[0, 0, 0] for _ in range(side)] for _ in range(side)]
+        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+        black = [[[0, 0, 0] for _ in range(size[1])] for _ in range(size[0])]
         for y, row in enumerate(small):
             black[top + y][left : left + inner[1]] = row
         return black
-    return resize(image, side, side, method)
+    return resize(image, *size, method)
 
 
 def single(value):
@@ -99,38 +115,46 @@ def single(value):
     return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
-def tensor(pixels, mean, std, dtype, quantization):
+def tensor(pixels, mean, std, dtype, quantization, channels=3, layout="NHWC"):
     """Little-endian bytes."""
+    places = [(y, x) for y in range(len(pixels)) for x in range(len(pixels[0]))]
+    order = [(y, x, c) for y, x in places for c in range(channels)]
+    if layout == "NCHW":
+        order = [(y, x, c) for c in range(channels) for y, x in places]
+    return b"".join(value(pixels[y][x][c], c, mean, std, dtype, quantization) for y, x, c in order)
+
+
+def value(level, c, mean, std, dtype, quantization):
     ranges = {"uint8": (0, 255), "int8": (-128, 127)}
-    out = bytearray()
-    for row in pixels:
-        for pixel in row:
-            for c, level in enumerate(pixel):
-                if dtype == "float32":
-                    value = float(level)
-                    if mean is not None:
-                        value = single(single(level - single(mean[c])) / single(std[c]))
-                    out += struct.pack("<f", value)
-                    continue
-                if mean is None:
-                    whole = level - 128 if dtype == "int8" else level
-                else:
-                    scaled = (level - mean[c]) / std[c] / quantization["scale"]
-                    whole = floor(abs(scaled) + 0.5) * (1 if scaled >= 0 else -1)
-                    whole += quantization["zero_point"]
-                low, high = ranges[dtype]
-                out += struct.pack("<b" if dtype == "int8" else "<B", min(max(whole, low), high))
-    return bytes(out)
+    if dtype == "float32":
+        real = float(level)
+        if mean is not None:
+            real = single(single(level - single(mean[c])) / single(std[c]))
+        return struct.pack("<f", real)
+    if mean is None:
+        whole = level - 128 if dtype == "int8" else level
+    else:
+        scaled = (level - mean[c]) / std[c] / quantization["scale"]
+        whole = floor(abs(scaled) + 0.5) * (1 if scaled >= 0 else -1)
+        whole += quantization["zero_point"]
+    low, high = ranges[dtype]
+    return struct.pack("<b" if dtype == "int8" else "<B", min(max(whole, low), high))
 
 
 def flat(image):
     return bytes(level for row in image for pixel in row for level in pixel)
 
 
-def case(name, size, side, how, method, formula, mean=None, std=None, dtype="uint8", quant=None):
+def case(
+    name, size, side, how, method, formula, mean=None, std=None, dtype="uint8", quant=None, **more
+):
+    """`more`: input_width, channels and layout of version 2."""
     image = draw(*size, formula)
-    pixels = fit(image, side, how, method)
-    made = tensor(pixels, mean, std, dtype, quant)
+    channels, layout = more.get("channels", 3), more.get("layout", "NHWC")
+    if channels == 1:
+        image = grey(image)
+    pixels = fit(image, (side, more.get("input_width") or side), how, method)
+    made = tensor(pixels, mean, std, dtype, quant, channels, layout)
     return {
         "name": name,
         "height": size[0],
@@ -144,6 +168,7 @@ def case(name, size, side, how, method, formula, mean=None, std=None, dtype="uin
             "std": std,
             "channel_order": "RGB",
             "orientation": "applied",
+            **more,
         },
         "dtype": dtype,
         "quantization": quant,
@@ -170,7 +195,7 @@ def cases():
             for method in ("bilinear", "antialias"):
                 formula = rough if method == "antialias" else smooth
                 yield case(f"{name}, {how}, {method}", size, 6, how, method, formula)
-    one, grey = [127.5] * 3, (11, 23, 5, 4)
+    one, even = [127.5] * 3, (11, 23, 5, 4)
     imagenet = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
     for name, means, dtype, quant in (
         ("float, -1 to 1", (one, one), "float32", None),
@@ -182,7 +207,30 @@ def cases():
         ("int8, ties", ([128.0] * 3, [2.0] * 3), "int8", {"scale": 1.0, "zero_point": 3}),
         ("int8, each channel", imagenet, "int8", {"scale": 0.015625, "zero_point": -10}),
     ):
-        yield case(name, (9, 14), 5, "stretch", "bilinear", grey, *means, dtype, quant)
+        yield case(name, (9, 14), 5, "stretch", "bilinear", even, *means, dtype, quant)
+    for how in ("stretch", "crop", "pad"):
+        for name, size in {"wide": (9, 23), "tall": (31, 6), "its aspect": (8, 14)}.items():
+            for high, wide in ((4, 7), (7, 4)):
+                said = f"{high} by {wide} input, {name}, {how}"
+                yield case(said, size, high, how, "bilinear", rough, input_width=wide)
+    high = {"input_width": 5, "channels": 1, "layout": "NCHW"}
+    for name, more in (
+        ("grey", {"channels": 1}),
+        ("channels first", {"layout": "NCHW"}),
+        ("grey, 3 by 5, channels first", high),
+    ):
+        side = 3 if "input_width" in more else 6
+        yield case(f"{name}, uint8", (12, 17), side, "crop", "antialias", rough, **more)
+        yield case(
+            f"{name}, float", (5, 9), side, "pad", "bilinear", rough, one, one, "float32", **more
+        )
+    quant = {"scale": 0.015625, "zero_point": -10}
+    first = {"layout": "NCHW"}
+    yield case(
+        "channels first, int8, each channel",
+        *((9, 14), 5, "stretch", "bilinear", even, *imagenet, "int8", quant),
+        **first,
+    )
 
 
 FORMATS = {"float32": "f", "uint8": "B", "int8": "b", "int16": "h"}
@@ -192,15 +240,34 @@ def packed(dtype, values):
     return struct.pack(f"<{len(values)}{FORMATS[dtype]}", *values)
 
 
+def to_scores(row, kind):
+    if kind == "probability":
+        return [single(1 - row[0]), row[0]]
+    if kind in ("logits", "logit"):
+        logits = [0.0, row[0]] if kind == "logit" else row
+        powers = [exp(logit - max(logits)) for logit in logits]
+        return [single(power / sum(powers)) for power in powers]
+    return row
+
+
 def answer_case(
-    name, output, dtype="float32", quant=None, top_k=None, threshold=None, point=None, unknown=None
+    name,
+    output,
+    dtype="float32",
+    quant=None,
+    top_k=None,
+    threshold=None,
+    point=None,
+    unknown=None,
+    kind="scores",
 ):
     """`point`: negative_below and positive_from of the label b; `unknown`: value and threshold."""
-    labels = ["a", "b", "c", "d", "e"][: len(output)]
     if quant is None:
         scores = [single(value) for value in output]
     else:
         scores = [single((value - quant["zero_point"]) * quant["scale"]) for value in output]
+    scores = to_scores(scores, kind)
+    labels = ["a", "b", "c", "d", "e"][: len(scores)]
     # A score that is no number is below any threshold.
     kept = [i for i, score in enumerate(scores) if score >= (threshold or 0)]
     kept.sort(key=lambda i: -scores[i])
@@ -222,6 +289,7 @@ def answer_case(
         "operating_point": point
         and {"positive": "b", "negative_below": point[0], "positive_from": point[1]},
         "unfamiliarity_threshold": unknown and unknown[1],
+        "output_kind": kind,
         "output": base64.b64encode(packed(dtype, output)).decode(),
         "unfamiliarity": unknown and base64.b64encode(packed("float32", unknown[:1])).decode(),
         "scores": base64.b64encode(packed("float32", scores)).decode(),
@@ -258,6 +326,17 @@ def answer_cases():
     for score in (0.49, 0.5):
         yield answer_case(f"one threshold, {score}", [1 - score, score], point=[0.5, 0.5])
     yield answer_case("positive without a number", [0.5, nan], point=[0.25, 0.75])
+    yield answer_case("logits", [0.5, -3.0, 12.25, 0.0, 11.5], kind="logits")
+    yield answer_case("large logits", [5000.0, 4999.0, -5000.0], kind="logits")
+    yield answer_case(
+        "int8 logits", [-128, 127, 100], "int8", {"scale": 0.125, "zero_point": 3}, kind="logits"
+    )
+    for number in (0.0, 0.125, 0.7, 1.0):
+        yield answer_case(f"probability {number}", [number], point=[0.25, 0.7], kind="probability")
+    yield answer_case("uint8 probability", [192], "uint8", unit, kind="probability")
+    for number in (-800.0, -1.5, 0.0, 3.25, 800.0):
+        yield answer_case(f"logit {number}", [number], point=[0.25, 0.75], kind="logit")
+    yield answer_case("independent scores", [0.9, 0.8, 0.1], kind="independent_scores")
     for value in (0.0, 1.5, 1.51, float("inf"), nan):
         yield answer_case(f"unfamiliarity {value}", plain, unknown=[value, 1.5])
     yield answer_case("unknown, not positive", plain, point=[0.5, 0.5], unknown=[2.0, 1.5])

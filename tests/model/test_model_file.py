@@ -263,7 +263,7 @@ def test_appended_files_that_are_wrong(repackage, changes, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"schema_version": 2}, "schema version 1 or older, got 2: update mobilenet-kit"),
+        ({"schema_version": 3}, "schema version 2 or older, got 3: update mobilenet-kit"),
         ({"labels": 3}, "card.labels to be list, got int"),
         ({"alpha": "wide"}, "card.alpha to be int or float or null, got str"),
         ({"preprocess": None}, "card.preprocess to be dict, got NoneType"),

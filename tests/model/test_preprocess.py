@@ -52,7 +52,8 @@ def test_golden_file(case):
     quantization = case["quantization"] and QuantizationParameters(**case["quantization"])
     tensor = to_input(image, spec, case["dtype"], quantization)
     assert tensor.dtype == case["dtype"]
-    assert tensor.shape == (spec.input_resolution, spec.input_resolution, 3)
+    shape = (spec.height, spec.width, spec.channels)
+    assert tensor.shape == (shape if spec.layout == "NHWC" else (shape[2], *shape[:2]))
     assert tensor.tobytes() == base64.b64decode(case["tensor"])
     assert hashlib.sha256(tensor.tobytes()).hexdigest() == case["sha256"]
 
@@ -73,7 +74,7 @@ def test_agrees_with_the_slow_reference(height, width, side):
     image = noise(height, width, height * width + side)
     for fit in FITS:
         for method in RESIZE_METHODS:
-            wanted = reference.fit(image.tolist(), side, fit, method)
+            wanted = reference.fit(image.tolist(), (side, side), fit, method)
             found = fit_pixels(image, PreprocessSpec(side, fit, method))
             assert found.dtype == np.uint8
             assert found.tolist() == wanted, (fit, method)

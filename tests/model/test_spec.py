@@ -5,7 +5,7 @@ import pytest
 
 from kit.errors import SpecError
 from kit.model.spec import (
-    SCHEMA_VERSION,
+    CARD_SCHEMA_VERSION,
     GoldenCheck,
     ModelCard,
     PreprocessSpec,
@@ -57,11 +57,34 @@ def test_the_json_is_what_other_languages_read():
         "orientation": "applied",
     }
     data = through_json(CARD.to_json())
-    assert data["schema_version"] == SCHEMA_VERSION == 1
+    assert data["schema_version"] == 1  # older readers take it
     assert data["preprocess"]["mean"] == [1.0, 2.5, 3.0]
     assert data["golden"] == [
         {"pattern": 1, "digest": "ab" * 32, "scores": [0.25, 0.5, 0.25], "tolerance": 0.03}
     ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preprocess": replace(PreprocessSpec(96), input_width=64)},
+        {"preprocess": replace(PreprocessSpec(96), channels=1)},
+        {"preprocess": replace(PreprocessSpec(96), layout="NCHW")},
+        {"output_kind": "logits"},
+    ],
+)
+def test_a_card_that_older_readers_would_misread_is_of_version_2(changes):
+    card = replace(CARD, **changes)
+    data = through_json(card.to_json())
+    assert data["schema_version"] == CARD_SCHEMA_VERSION == 2
+    assert ModelCard.from_json(data) == card
+
+
+def test_a_rectangular_input():
+    spec = PreprocessSpec(96, input_width=160)
+    assert (spec.height, spec.width, spec.longer_side, spec.size) == (96, 160, 160, "96x160")
+    assert (PreprocessSpec(96).width, PreprocessSpec(96).size) == (96, "96")
+    assert PreprocessSpec(96, input_width=96).is_plain()
 
 
 def test_optional_fields_of_a_card_may_be_missing():
@@ -130,7 +153,7 @@ GOOD = {"pattern": 0, "digest": "", "scores": [1, 0, 0], "tolerance": 0.1}
 
 WRONG_CARDS = [
     ("schema_version", MISSING, r"card\.schema_version, it is missing"),
-    ("schema_version", 2, r"schema version 1 or older, got 2: update mobilenet-kit"),
+    ("schema_version", 3, r"schema version 2 or older, got 3: update mobilenet-kit"),
     ("schema_version", "1", r"card\.schema_version to be int, got str"),
     ("backbone", MISSING, r"card\.backbone, it is missing"),
     ("backbone", 1, r"card\.backbone to be str, got int"),
@@ -201,10 +224,10 @@ def test_equal_labels_are_allowed():
 
 
 def test_grey_means_all_channels_alike():
-    assert PreprocessSpec(8).is_grey()
-    assert PreprocessSpec(8, mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.0)).is_grey()
-    assert not PreprocessSpec(8, mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.1)).is_grey()
-    assert not SPEC.is_grey()
+    assert PreprocessSpec(8).is_uniform()
+    assert PreprocessSpec(8, mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.0)).is_uniform()
+    assert not PreprocessSpec(8, mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.1)).is_uniform()
+    assert not SPEC.is_uniform()
 
 
 def test_schema_version():
