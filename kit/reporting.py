@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
@@ -46,3 +47,9 @@ def tell_left_out(left_out: Sequence[tuple[str, str]], reporter: Reporter) -> No
 def counted(number: int, noun: str) -> str:
     """`no problems`, `1 problem`, `2 problems`."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def allow_any_name(stream: TextIO, errors: str = "backslashreplace") -> None:
+    """File names may be bytes that are no text; none of them must end the work."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)

@@ -62,7 +62,7 @@ def evaluate(
     from kit.cli.text import model_evaluation_text
     from kit.evaluation import evaluate_model
     from kit.evaluation.evaluate import check_positive
-    from kit.files import check_absent, write_beside
+    from kit.files import check_absent, text_bytes, write_beside
     from kit.report import of_evaluation, render
     from kit.reporting import tell_left_out
 
@@ -86,7 +86,7 @@ def evaluate(
         reporter.warn(line)
     tell_left_out(result.left_out, reporter)
     if misclassified is not None:
-        write_beside(misclassified, result.evaluation.misclassified_csv().encode(), force)
+        write_beside(misclassified, text_bytes(result.evaluation.misclassified_csv()), force)
     if report is not None:
         page = of_evaluation(
             classifier,
@@ -98,7 +98,7 @@ def evaluate(
             num_threads=num_threads,
             gallery=gallery,
         )
-        write_beside(report, render(page).encode(), force)
+        write_beside(report, text_bytes(render(page)), force)
     if format == "json":
         print_json({"model": str(model), **result.to_json(positive, prevalence)})
     else:

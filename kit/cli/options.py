@@ -277,6 +277,22 @@ class DataOptions:
     label_column: Annotated[str, option(DATA, "The table's column of labels.", metavar="NAME")] = (
         "label"
     )
+    label_columns: Annotated[
+        str,
+        option(
+            DATA,
+            "The table's columns of 0 and 1, one for each label, separated by commas.",
+            metavar="NAMES",
+        ),
+    ] = ""
+    label_names: Annotated[
+        str,
+        option(
+            DATA,
+            "Names for labels that are numbers or codes, such as 0=normal,1=abnormal.",
+            metavar="NAMES",
+        ),
+    ] = ""
     group_column: Annotated[
         str | None,
         option(

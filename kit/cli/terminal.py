@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from kit.errors import KitError, in_words
+from kit.reporting import allow_any_name
 
 Item = TypeVar("Item")
 Parameters = ParamSpec("Parameters")
@@ -72,6 +73,7 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
     @functools.wraps(function)
     def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        allow_any_name(sys.stdout)
         # Pillow's remarks on odd files, such as damaged EXIF, say nothing a user could act on.
         warnings.filterwarnings("ignore", module="PIL|pydicom")
         try:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from kit.data import PARTS, Dataset, DataSettings, LabelledImage, SplitSettings, load_dataset
 from kit.data.scan import FEW_IMAGES
+from kit.data.sources import UNMATCHED
 from kit.data.split import check_split, group_members, split_dataset, torn_apart
 from kit.errors import DataError, ImageError
 from kit.files import check_absent, write_beside
@@ -46,6 +47,7 @@ _DECODE_SIDE = 128
 
 KINDS = {
     "unreadable": "cannot be read",
+    "unlabelled": "no label, since the label pattern does not match",
     "copies_across_classes": "the same content in two classes: one label must be wrong",
     "copies_across_parts": "a content or a group in two given parts: the test knows the answer",
     "near_copies_across_classes": "nearly the same image in two classes",
@@ -112,6 +114,7 @@ class CheckReport:
         groups: how many groups (patients) they belong to; None where none are known.
         classes: in the order of the labels.
         problems: the worst first.
+        warnings: what was passed over, and how the folders or the table were read.
     """
 
     root: str
@@ -120,6 +123,7 @@ class CheckReport:
     groups: int | None
     classes: tuple[ClassFacts, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; groups' keys (patients' ids) are not among them."""
@@ -167,9 +171,12 @@ def check_images(
     left_out = dict(dataset.left_out)
     for image in dataset.contradictions:
         del left_out[image.path]
-    facts, unreadable = _look_at_all(dataset, reporter or Silent())
+    reporter = reporter or Silent()
+    for line in dataset.warnings:
+        reporter.warn(line)
+    facts, unreadable = _look_at_all(dataset, reporter)
     left_out |= unreadable
-    problems = [Problem("unreadable", f"{path}: {left_out[path]}", (path,)) for path in left_out]
+    problems = [_left_out(path, reason) for path, reason in left_out.items()]
     dataset = dataset.without(unreadable)
     if not dataset.images:
         raise DataError(f"{images}: expected images, none can be read: {problems[0].message}")
@@ -195,7 +202,14 @@ def check_images(
             for number, label in enumerate(dataset.labels)
         ),
         problems=tuple(sorted(problems, key=lambda problem: order.index(problem.kind))),
+        warnings=dataset.warnings,
     )
+
+
+def _left_out(path: str, reason: str) -> Problem:
+    if reason == UNMATCHED:
+        return Problem("unlabelled", path, (path,))
+    return Problem("unreadable", f"{path}: {reason}", (path,))
 
 
 def report_text(report: CheckReport, most: int = 10) -> str:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kit.errors import DataError, SpecError
+from kit.errors import DataError, ImageError, SpecError
 from kit.model.spec import check_labels
+from kit.reporting import counted
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, patient_group
+from kit.runtime.paths import check_regular, is_left_behind, is_side_file
 
 FEW_IMAGES = 20
 """Below this many a class is warned of, as the retraining tutorials of 2017 did."""
@@ -30,8 +33,6 @@ PART_NAMES = {
     "testing": "test",
 }
 """What folders and tables call the parts, in lower case."""
-
-_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,43 @@ class Entry:
     label: str
     group: str | None = None
     part: str | None = None
+
+
+@dataclass
+class Found:
+    """What a source of labels met on its way through the folders.
+
+    Attributes:
+        left_out: path and reason of every file that is not used.
+        warnings: what a user should know.
+        side_files: how many files of each suffix or name are no images by their name.
+        left_behind: how many files and folders of each name systems and archives left behind.
+    """
+
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    side_files: Counter[str] = field(default_factory=Counter)
+    left_behind: Counter[str] = field(default_factory=Counter)
+
+    def is_left_behind(self, name: str) -> bool:
+        """Whether a name is to be passed over; it is counted then."""
+        if not is_left_behind(name):
+            return False
+        # On a Mac each file may have one with `._` before its name.
+        self.left_behind["._*" if name.startswith("._") else name] += 1
+        return True
+
+    def told(self) -> list[str]:
+        """The warnings, with a line for what was passed over."""
+        lines = list(self.warnings)
+        for names, what in (
+            (self.side_files, "no image by the name"),
+            (self.left_behind, "hidden, or left behind by a system or an archive"),
+        ):
+            if names:
+                such = listed(name for name, _ in names.most_common())
+                lines.append(f"passed over {counted(names.total(), 'file')}, {what}: {such}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -124,16 +162,23 @@ class Dataset:
         return replace(self, images=kept, left_out=(*self.left_out, *sorted(reasons.items())))
 
 
-def scan_images(root: str | os.PathLike[str], *, labels: Iterable[str] | None = None) -> Dataset:
+def scan_images(
+    root: str | os.PathLike[str],
+    *,
+    labels: Iterable[str] | None = None,
+    name_of: Callable[[str], str] = lambda label: label,
+) -> Dataset:
     """Finds the labelled images below a folder. Contents are hashed, not yet decoded.
 
     Args:
         root: holds a folder for each class; images may lie deeper in it. The folder's name is the
-            label as it is, in any script. Hidden and system files are passed over. Where `root`
-            holds nothing but folders named as parts (train, validation or val, test), the class
-            folders are in those, and the parts are given.
+            label, in any script; see label_of. Files that are hidden, left behind by systems and
+            archives, or no images by their name are passed over. Where `root` holds nothing but
+            folders named as parts (train, validation or val, test), the class folders are in those,
+            and the parts are given.
         labels: labels of a model, to evaluate it; every folder must be one of them. Default: the
             folders' names.
+        name_of: what to call a folder's label.
 
     Raises:
         DataError: the folder is missing or unreadable, has no images, fewer than two classes, or
@@ -141,36 +186,108 @@ def scan_images(root: str | os.PathLike[str], *, labels: Iterable[str] | None = 
         MissingDependencyError: there are DICOM files, and pydicom is missing.
     """
     root = check_root(root)
-    left_out: list[tuple[str, str]] = []
-    warnings: list[str] = []
-    folders, loose = _entries_of(root)
-    parts = _parts_of(folders)
-    classes: list[tuple[Path, str | None]] = []
-    if parts:
-        for folder in folders:
-            inside, beside = _entries_of(folder)
-            classes += [(entry, parts[folder]) for entry in inside]
-            loose += beside
-    else:
-        classes = [(folder, None) for folder in folders]
-        if misplaced := [folder.name for folder in folders if folder.name.lower() in PART_NAMES]:
-            warnings.append(
-                f"{listed(misplaced)}: taken for classes, since there are class folders beside them"
-            )
-    if loose:
-        warnings.append(f"files beside the class folders, in no class, passed over: {loose}")
+    found = Found()
+    classes = _class_folders(root, found)
     entries: list[Entry] = []
     for folder, part in classes:
-        paths = files_below(folder, root, left_out)
+        paths = files_below(folder, root, found)
         if not paths:
             name = folder.relative_to(root).as_posix()
-            warnings.append(f"the folder {name} has no files: it is no class")
-        entries += [
-            Entry(path.relative_to(root).as_posix(), folder.name, part=part) for path in paths
-        ]
+            found.warnings.append(f"the folder {name} has no images: it is no class")
+        label = name_of(label_of(folder.name)) if paths else ""
+        entries += [Entry(path.relative_to(root).as_posix(), label, part=part) for path in paths]
     if not entries:
         raise DataError(f"{root}: expected a folder of images per class, found no images")
-    return build_dataset(root, entries, FOLDERS, labels, left_out, warnings)
+    found.warnings += _renamed(folder.name for folder, _ in classes)
+    labels = None if labels is None else tuple(labels)
+    only = entries[0].label
+    if {entry.label for entry in entries} == {only} and only not in (labels or ()):
+        _check_depth(root, only)
+    return build_dataset(root, entries, FOLDERS, labels, found)
+
+
+def _class_folders(root: Path, found: Found) -> list[tuple[Path, str | None]]:
+    """The folder of each class, in each part, and the part if the folders give them."""
+    folders, loose = _entries_of(root, found)
+    parts = _parts_of(folders)
+    if not parts:
+        if misplaced := [folder.name for folder in folders if folder.name.lower() in PART_NAMES]:
+            found.warnings.append(
+                f"{listed(misplaced)}: taken for classes, since there are class folders beside them"
+            )
+        _tell_loose(loose, found)
+        return [(folder, None) for folder in folders]
+    classes: list[tuple[Path, str | None]] = []
+    labelled: list[str] = []
+    for folder in folders:
+        inside, beside = _entries_of(folder, found)
+        if inside:
+            labelled.append(folder.name)
+            classes += [(entry, parts[folder]) for entry in inside]
+            loose += beside
+        else:
+            what = f"{counted(beside, 'file')} without a class" if beside else "nothing"
+            found.warnings.append(f"{folder.name} has {what} in it: passed over")
+    _tell_loose(loose, found)
+    if len(labelled) > 1:
+        return classes
+    found.warnings.append(f"only {labelled[0]} has class folders: all parts are drawn from it")
+    return [(folder, None) for folder, _ in classes]
+
+
+def _tell_loose(loose: int, found: Found) -> None:
+    if loose:
+        found.warnings.append(f"files beside the class folders, in no class, passed over: {loose}")
+
+
+def _check_depth(root: Path, only: str) -> None:
+    """Raises DataError where the classes of a folder with only one lie deeper in it."""
+    folder, depth = root, 0
+    while True:
+        folders, files = _entries_of(folder, Found())
+        if len(folders) > 1 and depth:
+            break
+        if len(folders) != 1 or files:
+            return
+        folder, depth = folders[0], depth + 1
+    levels = "one level" if depth == 1 else f"{depth} levels"
+    raise DataError(
+        f"{root}: expected at least 2 classes, a folder each, got 1 ({only}). The classes lie "
+        f"{levels} deeper ({listed(folder.name for folder in folders)}): give {folder}"
+    )
+
+
+def label_of(name: str) -> str:
+    """A file's or folder's name as a label: composed Unicode (NFC).
+
+    Archives of other systems decompose letters, or keep bytes that are no UTF-8. Those are read as
+    Windows-1252, or as Latin-1 where that has no letter.
+    """
+    return unicodedata.normalize("NFC", _decoded(name))
+
+
+def _decoded(name: str) -> str:
+    try:
+        name.encode()
+        return name
+    except UnicodeEncodeError:
+        content = os.fsencode(name)
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _renamed(folders: Iterable[str]) -> Iterator[str]:
+    """What to say of names that are not the label, byte for byte."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for name in folders:
+        names[label_of(name)].add(name)
+    for label, spelt in sorted(names.items()):
+        if len(spelt) > 1:
+            yield f"{len(spelt)} spellings of {label} in folders' names are one class"
+        elif label != (name := min(spelt)) and _decoded(name) != name:
+            yield f"a folder's name is not UTF-8: its label is {label}"
 
 
 @dataclass(frozen=True)
@@ -199,8 +316,7 @@ def build_dataset(
     entries: Iterable[Entry],
     wording: Wording,
     labels: Iterable[str] | None,
-    left_out: list[tuple[str, str]],
-    warnings: list[str],
+    found: Found,
 ) -> Dataset:
     """Hashes the files that a source of labels names.
 
@@ -209,33 +325,35 @@ def build_dataset(
         entries: at least one, no path twice.
         wording: for errors.
         labels: labels of a model; None: those of the entries, sorted.
-        left_out: path and reason of what the source left out; more is added.
-        warnings: warnings of the source; more are added.
+        found: what the source met; more is added.
 
     Raises as scan_images.
     """
     entries = sorted(entries, key=lambda entry: entry.path)
-    found = tuple(sorted({entry.label for entry in entries}))
+    own = tuple(sorted({entry.label for entry in entries}))
     try:
-        check_labels(found)
+        check_labels(own)
     except SpecError as error:
         raise DataError(f"{root}: {error}: {wording.rename}") from error
-    names = found if labels is None else tuple(labels)
-    if labels is None and len(found) < 2:
+    names = own if labels is None else tuple(labels)
+    # A model of an earlier kit may have decomposed letters in its labels.
+    composed = {label_of(name) for name in names}
+    if labels is None and len(own) < 2:
         raise DataError(
             f"{root}: expected at least 2 classes, {wording.classes}, got 1 ({names[0]}): "
             "add images of something else"
         )
-    if strangers := [name for name in found if name not in names]:
+    if strangers := [name for name in own if label_of(name) not in composed]:
         raise DataError(
             f"{root}: expected {wording.label} as the model's labels ({listed(names)}), "
             f"got {listed(strangers)}"
         )
+    left_out = found.left_out
     hashed = _hash(root, entries, names, left_out)
     lone_group = _has_lone_group(hashed)
     if lone_group:
         hashed = [replace(image, group=None) for image in hashed]
-        warnings.append(
+        found.warnings.append(
             f"all {len(hashed)} images have one and the same group or patient id, so it is not "
             "used: images of one patient may be in two parts, unless --group-regex or "
             "--group-column tells patients apart"
@@ -248,25 +366,24 @@ def build_dataset(
         )
     for name, count in zip(names, dataset.counts(), strict=True):
         if count < FEW_IMAGES and labels is None:
-            warnings.append(
-                f"{name} has {count} images: fewer than {FEW_IMAGES} give a poor classifier"
+            found.warnings.append(
+                f"{name} has {counted(count, 'image')}: fewer than {FEW_IMAGES} give a poor "
+                "classifier"
             )
-    return replace(dataset, warnings=tuple(warnings))
+    return replace(dataset, warnings=tuple(found.told()))
 
 
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
-
-
-def _entries_of(folder: Path) -> tuple[list[Path], int]:
-    """The folders in a folder, and how many files lie beside them."""
+def _entries_of(folder: Path, found: Found) -> tuple[list[Path], int]:
+    """The folders in a folder, and how many files lie beside them that may be images."""
     folders, loose = [], 0
     try:
         for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-            if _is_ignored(entry.name):
+            if found.is_left_behind(entry.name):
                 continue
             if entry.is_dir():
                 folders.append(entry)
+            elif is_side_file(entry.name):
+                found.side_files[_kind(entry.name)] += 1
             else:
                 loose += 1
     except OSError as error:
@@ -275,18 +392,22 @@ def _entries_of(folder: Path) -> tuple[list[Path], int]:
 
 
 def _parts_of(folders: list[Path]) -> dict[Path, str]:
-    """The part of each folder, if all are named as parts, are two at least, and hold folders.
+    """The part of each folder, if all are named as parts, and one at least holds folders.
 
     Two classes may be called train and test too: those hold images.
     """
     parts = {folder: PART_NAMES.get(folder.name.lower(), "") for folder in folders}
-    if len(set(parts.values())) < 2 or "" in parts.values():
+    if "" in parts.values() or not any(_entries_of(folder, Found())[0] for folder in folders):
         return {}
-    return parts if all(_entries_of(folder)[0] for folder in folders) else {}
+    return parts
 
 
-def files_below(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> list[Path]:
-    """Files at any depth, sorted; unreadable folders below are left out.
+def _kind(name: str) -> str:
+    return Path(name).suffix.lower() or name
+
+
+def files_below(folder: Path, root: Path, found: Found) -> list[Path]:
+    """Files that may be images, at any depth, sorted; unreadable folders below are left out.
 
     Raises DataError where `folder` itself cannot be read.
     """
@@ -298,13 +419,24 @@ def files_below(folder: Path, root: Path, left_out: list[tuple[str, str]]) -> li
                 "move it away"
             ) from error
         path = Path(error.filename).relative_to(root).as_posix()
-        left_out.append((path, f"expected a readable folder: {error.strerror}"))
+        found.left_out.append((path, f"expected a readable folder: {error.strerror}"))
 
-    found: list[Path] = []
+    files: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not _is_ignored(name))
-        found += [Path(parent, name) for name in sorted(names) if not _is_ignored(name)]
-    return found
+        folders[:] = sorted(name for name in folders if not found.is_left_behind(name))
+        for name in sorted(names):
+            if found.is_left_behind(name):
+                continue
+            path = Path(parent, name)
+            if is_side_file(name):
+                found.side_files[_kind(name)] += 1
+                continue
+            try:
+                check_regular(path)
+                files.append(path)
+            except ImageError as error:
+                found.left_out.append((path.relative_to(root).as_posix(), str(error)))
+    return files
 
 
 def _hash(
@@ -313,7 +445,7 @@ def _hash(
     names: tuple[str, ...],
     left_out: list[tuple[str, str]],
 ) -> list[LabelledImage]:
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers = {label_of(name): number for number, name in enumerate(names)}
     images = []
     for entry in entries:
         group = entry.group
@@ -328,7 +460,7 @@ def _hash(
         except OSError as error:
             left_out.append((entry.path, f"expected a readable file: {error.strerror}"))
         else:
-            label = numbers[entry.label]
+            label = numbers[label_of(entry.label)]
             images.append(LabelledImage(entry.path, label, digest, group, entry.part))
     return images
 

@@ -8,7 +8,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,15 +19,21 @@ from kit.data.scan import (
     PART_NAMES,
     Dataset,
     Entry,
+    Found,
     Wording,
     build_dataset,
     check_root,
     files_below,
+    label_of,
     listed,
     scan_images,
 )
 from kit.errors import DataError
+from kit.files import text_bytes
+from kit.reporting import counted
 
+UNMATCHED = "expected a name that the label pattern matches"
+"""Why a file is left out that --label-regex gives no label."""
 _DELIMITERS = (",", "\t", ";")
 # What spreadsheets put first when they save a table as Unicode.
 _BYTE_ORDER_MARKS = {
@@ -42,8 +49,11 @@ class DataSettings:
 
     Attributes:
         labels_csv: a table with a header, CSV, TSV or with semicolons, in UTF-8 or UTF-16.
-        path_column: its column of paths, relative to the images' folder.
+        path_column: its column of paths, relative to the images' folder. The folder and the
+            extension may be missing, where what is left is the end of one file's path only.
         label_column: its column of labels.
+        label_columns: its columns of 0 and 1, one a label and separated by commas, instead of
+            label_column. The columns' names are the labels; each row has a single 1.
         group_column: its column of what must stay in one part (patients); None: DICOM files go by
             their patient's id, others stand for themselves.
         split_column: its column of train, validation (val) or test; None: parts are drawn. An
@@ -51,6 +61,8 @@ class DataSettings:
         label_regex: searched in each file's path, instead of folders. The label is the name of the
             named group that matches, as in `(?P<normal>_0)|(?P<tuberculosis>_1)`, else the text of
             the first group, else of the whole match. Files that do not match are left out.
+        label_names: names for the labels that are found, as in `0=normal,1=abnormal`. Empty: the
+            labels as they are.
     """
 
     labels_csv: Path | None = None
@@ -59,11 +71,13 @@ class DataSettings:
     group_column: str | None = None
     split_column: str | None = None
     label_regex: str = ""
+    label_columns: str = ""
+    label_names: str = ""
 
     def __post_init__(self) -> None:
         if self.labels_csv is None:
-            defaults = {"path_column": "path", "label_column": "label"}
-            for name in ("path_column", "label_column", "group_column", "split_column"):
+            defaults = {"path_column": "path", "label_column": "label", "label_columns": ""}
+            for name in (*defaults, "group_column", "split_column"):
                 if getattr(self, name) != defaults.get(name):
                     flag = name.replace("_", "-")
                     raise ValueError(f"expected --labels-csv beside --{flag}, which names a column")
@@ -75,6 +89,32 @@ class DataSettings:
             raise ValueError(
                 f"expected a regular expression for labels, got {self.label_regex!r}: {error}"
             ) from error
+        if self.label_columns and self.label_column != "label":
+            raise ValueError("expected --label-column or --label-columns, got both")
+        columns = self.one_hot_columns()
+        if self.label_columns and (len({*columns}) < max(2, len(columns)) or "" in columns):
+            raise ValueError(
+                "expected at least 2 different columns of --label-columns, with commas between "
+                f"them, got {self.label_columns!r}"
+            )
+        self.names_of_labels()
+
+    def one_hot_columns(self) -> tuple[str, ...]:
+        """The columns of `label_columns`."""
+        return tuple(name.strip() for name in self.label_columns.split(",") if self.label_columns)
+
+    def names_of_labels(self) -> dict[str, str]:
+        """What `label_names` says; raises ValueError where it is wrong."""
+        names: dict[str, str] = {}
+        for pair in self.label_names.split(",") if self.label_names else ():
+            label, equals, name = (part.strip() for part in pair.partition("="))
+            if not (label and equals and name) or label in names:
+                raise ValueError(
+                    "expected label names such as 0=normal,1=abnormal, each label once, "
+                    f"got {self.label_names!r}"
+                )
+            names[label] = name
+        return names
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the table's path is made absolute."""
@@ -105,32 +145,48 @@ def load_dataset(
         MissingDependencyError: there are DICOM files, and pydicom is missing.
     """
     settings = settings or DataSettings()
+    names = settings.names_of_labels()
     if settings.labels_csv is not None:
-        return _from_table(check_root(images), settings.labels_csv, settings, labels)
+        return _from_table(check_root(images), settings.labels_csv, settings, names, labels)
     if settings.label_regex:
-        return _from_names(check_root(images), settings.label_regex, labels)
-    return scan_images(images, labels=labels)
+        return _from_names(check_root(images), settings.label_regex, names, labels)
+    return scan_images(images, labels=labels, name_of=lambda folder: _named(folder, names))
 
 
-def _from_names(root: Path, label_regex: str, labels: Iterable[str] | None) -> Dataset:
+def _named(label: str, names: Mapping[str, str]) -> str:
+    """The label's name; raises DataError where there are names, but none of this label."""
+    if not names:
+        return label
+    # A spreadsheet makes 1.0 of a column of whole numbers that has an empty cell.
+    name = names.get(label) or names.get(re.sub(r"\.0+$", "", label))
+    if name is None:
+        raise DataError(f"expected --label-names to name every label, it has no name for {label}")
+    return name
+
+
+def _from_names(
+    root: Path, label_regex: str, names: Mapping[str, str], labels: Iterable[str] | None
+) -> Dataset:
     pattern = re.compile(label_regex)
-    left_out: list[tuple[str, str]] = []
+    found = Found()
+    unmatched: list[tuple[str, str]] = []
     entries = []
-    for file in files_below(root, root, left_out):
+    for file in files_below(root, root, found):
         path = file.relative_to(root).as_posix()
         match = pattern.search(path)
         if match:
-            entries.append(Entry(path, _label_of(match)))
+            entries.append(Entry(path, _named(label_of(_label_of(match)), names)))
         else:
-            left_out.append((path, "expected a name that the label pattern matches"))
+            unmatched.append((path, UNMATCHED))
     if not entries:
-        example = f", such as {left_out[0][0]}" if left_out else ""
+        example = f", such as {unmatched[0][0]}" if unmatched else ""
         raise DataError(
             f"{root}: expected the label pattern {label_regex!r} to match the files' paths, it "
-            f"matches none of {len(left_out)}{example}"
+            f"matches none of {len(unmatched)}{example}"
         )
+    found.left_out += unmatched
     wording = Wording("the label pattern to give labels such", "given by the pattern", "change it")
-    return build_dataset(root, entries, wording, labels, left_out, [])
+    return build_dataset(root, entries, wording, labels, found)
 
 
 def _label_of(match: re.Match[str]) -> str:
@@ -153,21 +209,32 @@ class _Problems:
     def raise_if_any(self) -> None:
         if not self._found:
             return
-        line, what = self._found[0]
-        rest = [str(other) for other, _ in self._found[1:]]
+        (line, what), *others = sorted(self._found)
+        rest = [str(other) for other, _ in others]
         more = f" (also wrong: line {listed(rest)})" if rest else ""
         raise DataError(f"{self._table} line {line}: {what}{more}")
 
 
 def _from_table(
-    root: Path, table: Path, settings: DataSettings, labels: Iterable[str] | None
+    root: Path,
+    table: Path,
+    settings: DataSettings,
+    names: Mapping[str, str],
+    labels: Iterable[str] | None,
 ) -> Dataset:
     problems = _Problems(table)
     entries: dict[str, tuple[int, Entry]] = {}
     missing: list[tuple[int, str]] = []
-    for line, row in _rows(table, settings, problems):
+    files = _Files(root)
+    rows = list(_rows(table, settings, problems))
+    alone_in_cell = {label for _, row in rows if (label := _cell(row, settings.label_column))}
+    for line, row in rows:
         path = _path_of(root, row[settings.path_column])
-        label = row[settings.label_column].strip()
+        try:
+            label = _label_in(row, settings, names, alone_in_cell)
+        except DataError as error:
+            problems.add(line, f"{error}")
+            continue
         given = row[settings.split_column].strip() if settings.split_column else ""
         key = row[settings.group_column].strip() if settings.group_column else ""
         part = PART_NAMES.get(given.lower())
@@ -178,9 +245,16 @@ def _from_table(
             problems.add(line, f"expected a label for {path}, got an empty cell: name its class")
         elif given and part is None:
             problems.add(line, f"expected {', '.join(PARTS)} (or nothing) as the part, got {given}")
-        elif not (root / path).is_file():
+        elif not (matches := files.like(path)):
             missing.append((line, path))
+        elif len(matches) > 1:
+            problems.add(
+                line,
+                f"expected one file for {path}, got {len(matches)}, {listed(matches)}: write the "
+                "folder and the extension into the table",
+            )
         else:
+            path = matches[0]
             entry = Entry(path, label, _digest(key) if key else None, part)
             before, first = entries.setdefault(path, (line, entry))
             if first != entry:
@@ -193,17 +267,119 @@ def _from_table(
             f"{such}: paths are relative to that folder"
         )
     reason = "expected a file, there is none; it is in line {} of the table"
-    left_out = [(path, reason.format(line)) for line, path in missing]
+    found = Found([(path, reason.format(line)) for line, path in missing])
     wording = Wording(f"the labels of {table.name} such", "in the label column", "change it there")
-    warnings = []
+    if files.completed:
+        found.warnings.append(
+            f"{counted(files.completed, 'row')} of {table.name} without the whole path: each was "
+            "matched to the one file whose path ends so"
+        )
     alone = [entry.path for _, entry in entries.values() if entry.group is None]
     if settings.group_column and alone:
-        warnings.append(
+        found.warnings.append(
             f"{len(alone)} rows have no {settings.group_column}, so the image stands for itself, "
             f"such as {alone[0]}"
         )
-    found = [entry for _, entry in entries.values()]
-    return build_dataset(root, found, wording, labels, left_out, warnings)
+    return build_dataset(root, [entry for _, entry in entries.values()], wording, labels, found)
+
+
+def _cell(row: Mapping[str, str], column: str) -> str:
+    return row.get(column, "").strip()
+
+
+_ONE_HOT = {
+    **dict.fromkeys(("0", "false", "no", ""), False),
+    **dict.fromkeys(("1", "true", "yes"), True),
+}
+_NO_MULTI_LABEL = (
+    "multi-label sets are not supported: leave the row out, or train one model for each label"
+)
+
+
+def _label_in(
+    row: Mapping[str, str],
+    settings: DataSettings,
+    names: Mapping[str, str],
+    all_labels: Collection[str],
+) -> str:
+    """The label of a row, by its name; empty where the cell is.
+
+    Raises DataError where the row has several labels, or one-hot columns with something else.
+    """
+    columns = settings.one_hot_columns()
+    if not columns:
+        label = _cell(row, settings.label_column)
+        parts = [part.strip() for part in re.split(r"[|;,]", label)]
+        if len(parts) > 1 and ("|" in label or all(part in all_labels for part in parts)):
+            raise DataError(f"expected one label, got {label!r}: {_NO_MULTI_LABEL}")
+        return _named(label, names) if label else ""
+    chosen = []
+    for column in columns:
+        value = re.sub(r"\.0+$", "", _cell(row, column).lower())
+        if value not in _ONE_HOT:
+            raise DataError(f"expected 0 or 1 in the column {column}, got {_cell(row, column)!r}")
+        if _ONE_HOT[value]:
+            chosen.append(column)
+    if not chosen:
+        raise DataError(f"expected a 1 in one of the columns {listed(columns)}, got none")
+    if len(chosen) > 1:
+        raise DataError(
+            f"expected a 1 in one column, got {len(chosen)} ({listed(chosen)}): {_NO_MULTI_LABEL}"
+        )
+    return _named(chosen[0], names)
+
+
+class _Files:
+    """The files below a folder, found by the end of their path.
+
+    Attributes:
+        completed: how many cells did not have the whole path.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._by_name: dict[str, list[str]] | None = None
+        self.completed = 0
+
+    def like(self, path: str) -> list[str]:
+        """The file with this path; else all whose path ends so, their extension apart or not."""
+        if (self._root / path).is_file():
+            return [path]
+        if self._by_name is None:
+            self._by_name = self._read()
+        wanted = _comparable(path)
+        near = self._by_name.get(wanted.rpartition("/")[2], [])
+        ends = [
+            file
+            for file in near
+            if any(f"/{_comparable(one)}".endswith(f"/{wanted}") for one in _spellings(file))
+        ]
+        same = [file for file in ends if _is_spelt(path, file)]
+        self.completed += len(same or ends) == 1
+        return same or ends
+
+    def _read(self) -> dict[str, list[str]]:
+        by_name: dict[str, list[str]] = defaultdict(list)
+        for file in files_below(self._root, self._root, Found()):
+            path = file.relative_to(self._root).as_posix()
+            for name in {_comparable(one).rpartition("/")[2] for one in _spellings(path)}:
+                by_name[name].append(path)
+        return by_name
+
+
+def _spellings(path: str) -> tuple[str, str]:
+    """With the extension, and without."""
+    return path, str(PurePosixPath(path).with_suffix(""))
+
+
+def _comparable(path: str) -> str:
+    """Whatever the case of letters and however they are composed."""
+    return label_of(path).casefold()
+
+
+def _is_spelt(cell: str, file: str) -> bool:
+    """Whether a cell is the end of a file's path in the same case."""
+    return any(f"/{label_of(one)}".endswith(f"/{label_of(cell)}") for one in _spellings(file))
 
 
 def _contradiction(entry: Entry, first: Entry, before: int) -> str:
@@ -217,12 +393,14 @@ def _contradiction(entry: Entry, first: Entry, before: int) -> str:
 
 
 def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(text_bytes(key)).hexdigest()
 
 
 def _path_of(root: Path, cell: str) -> str | None:
     """The path relative to the root, with `/`; None where it is empty or leads elsewhere."""
     if "\\" in cell and not (root / cell).exists():
+        # Bytes of a name that are no UTF-8, as the kit writes them into tables.
+        cell = re.sub(r"\\udc([89a-f][0-9a-f])", lambda m: chr(0xDC00 + int(m[1], 16)), cell)
         cell = cell.replace("\\", "/")
     path = PurePosixPath(cell)
     if path.is_absolute():
@@ -244,7 +422,7 @@ def _rows(
         name
         for name in (
             settings.path_column,
-            settings.label_column,
+            *(settings.one_hot_columns() or (settings.label_column,)),
             settings.group_column,
             settings.split_column,
         )
@@ -285,7 +463,8 @@ def _check_header(header: list[str], wanted: list[str], line: int, problems: _Pr
             problems.add(
                 line,
                 f"expected a column {name} once, got it {count} times among {listed(header)}: "
-                "name columns with --path-column, --label-column, --group-column, --split-column",
+                "name columns with --path-column, --label-column or --label-columns, "
+                "--group-column, --split-column",
             )
     problems.raise_if_any()
 

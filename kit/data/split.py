@@ -4,20 +4,25 @@ The part follows from a hash of the image's content and the seed, so that moving
 adding files changes no other image's part, and a copy can't be in two. With groups (patients) the
 group's key is hashed instead. A part that the folders or a table give is kept; a part that they
 give to no image is drawn from train by the same hash.
+
+A class may be so small that chance leaves one of its parts empty. Then the image (or group) whose
+hash is nearest to that part goes there: by content again, and no other image moves.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from kit.choices import PARTS
 from kit.data.scan import Dataset
 from kit.errors import DataError
+from kit.files import text_bytes
+from kit.reporting import counted
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,24 @@ class SplitSettings:
 
     def part(self, key: str) -> str:
         """The part of a content's digest, or of a group's key."""
-        digest = hashlib.sha256(f"{self.seed}:{key}".encode()).digest()
-        position = int.from_bytes(digest[:8], "big") / 2**64
-        if position < self.test:
-            return "test"
-        return "validation" if position < self.test + self.validation else "train"
+        position = self._position(key)
+        return next(part for part, (_, end) in self._ranges().items() if position < end)
+
+    def distance(self, key: str, part: str) -> float:
+        """How far a key's hash is from those of a part, 0 to 1."""
+        position = self._position(key)
+        start, end = self._ranges()[part]
+        return max(start - position, position - end, 0.0)
+
+    def _position(self, key: str) -> float:
+        """0 to 1, evenly."""
+        digest = hashlib.sha256(text_bytes(f"{self.seed}:{key}")).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        """The positions of each part."""
+        second = self.test + self.validation
+        return {"test": (0.0, self.test), "validation": (self.test, second), "train": (second, inf)}
 
 
 def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
@@ -68,7 +86,8 @@ def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
     keys = group_keys(dataset, settings.group_regex)
     given = {image.path: image.part for image in dataset.images if image.part is not None}
     if not given:
-        return {image.path: settings.part(keys[image.path]) for image in dataset.images}
+        split = {image.path: settings.part(keys[image.path]) for image in dataset.images}
+        return _without_empty_parts(dataset, split, keys, settings, PARTS)
     # What belongs together with a given image goes where that is; with two of them, train first.
     follows = {
         keys[path]: part
@@ -83,13 +102,52 @@ def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
         part = image.part or follows.get(key, "train")
         drawn = settings.part(key)
         split[image.path] = drawn if part == "train" and drawn in missing else part
-    return split
+    fixed = {keys[path] for path, part in given.items() if part != "train"}
+    return _without_empty_parts(dataset, split, keys, settings, sorted(missing), fixed)
+
+
+def _without_empty_parts(
+    dataset: Dataset,
+    split: Mapping[str, str],
+    keys: Mapping[str, str],
+    settings: SplitSettings,
+    drawn: Sequence[str],
+    fixed: Collection[str] = (),
+) -> dict[str, str]:
+    """The split with an image of every class in each of the parts that were drawn, if it can be.
+
+    What moves is the key that is nearest to the empty part, and leaves no other part of any class
+    empty. `fixed` keys stay.
+    """
+    parts = {keys[path]: part for path, part in split.items()}
+    of_class: dict[int, set[str]] = defaultdict(set)
+    classes: dict[str, set[int]] = defaultdict(set)
+    for image in dataset.images:
+        of_class[image.label].add(keys[image.path])
+        classes[keys[image.path]].add(image.label)
+
+    def is_spare(key: str) -> bool:
+        """Whether each of its classes has others in its part."""
+        return all(
+            any(parts[other] == parts[key] for other in of_class[label] - {key})
+            for label in classes[key]
+        )
+
+    moved: set[str] = set()
+    for label in sorted(of_class):
+        for part in drawn:
+            if any(parts[key] == part for key in of_class[label]):
+                continue
+            free = [k for k in of_class[label] if k not in fixed and k not in moved and is_spare(k)]
+            if free:
+                nearest = min(free, key=lambda key: (settings.distance(key, part), key))
+                parts[nearest] = part
+                moved.add(nearest)
+    return {path: parts[keys[path]] if keys[path] in moved else split[path] for path in split}
 
 
 def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings) -> None:
     """Raises DataError where a class has no image in some part, with how many more it needs."""
-    shares = {"validation": settings.validation, "test": settings.test}
-    shares["train"] = 1 - settings.validation - settings.test
     keys = group_keys(dataset, settings.group_regex)
     grouped = bool(_groups(dataset, settings.group_regex))
     given = {image.part for image in dataset.images}
@@ -105,13 +163,13 @@ def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings
                     "folders or the table give: give it some, or give no parts"
                 )
             units = len({keys[image.path] for image in images})
-            # As many as leave a chance of 1 in 20 that chance leaves the part empty again.
-            enough = math.ceil(math.log(0.05) / math.log(1 - shares[part]))
-            more = max(enough - units, math.ceil(1 / shares[part]))
-            kind = "groups" if grouped else "different images"
+            kind = "group" if grouped else "different image"
+            remedy = f"add at least {len(PARTS) - units} more"
+            if units >= len(PARTS):  # of groups that are needed by several classes
+                remedy = "add groups that are of one class alone, or choose another --seed"
             raise DataError(
-                f"expected images of {name} in every part, got none in {part}: it has {units} "
-                f"{kind}, add about {more} more (or try a larger share or another --seed)"
+                f"expected images of {name} in every part, got none in {part}: it has "
+                f"{counted(units, kind)}: {remedy}"
             )
 
 

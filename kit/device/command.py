@@ -13,7 +13,6 @@ from typing import NoReturn, TextIO
 from kit import __version__
 from kit.device.label import (
     FORMATS,
-    allow_any_name,
     is_screening,
     is_single_image,
     label_images,
@@ -23,8 +22,9 @@ from kit.device.label import (
 from kit.errors import KitError, in_words
 from kit.model.model_file import read_labels
 from kit.model.spec import RESIZE_METHODS
+from kit.reporting import allow_any_name
 from kit.runtime.classifier import Classification, Classifier
-from kit.runtime.images import image_paths
+from kit.runtime.paths import image_paths
 
 
 def run_doctor(style: str, out: TextIO) -> int:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from kit.reporting import allow_any_name
 from kit.runtime.classifier import Classification, Classifier, Failure
-from kit.runtime.images import image_paths
+from kit.runtime.paths import image_paths
 
 FORMATS = ("text", "json", "csv")
 
@@ -135,12 +136,6 @@ def is_screening(classifier: Classifier) -> bool:
     """Whether the model tells unknown images."""
     card = classifier.file.card
     return card is not None and card.screening is not None
-
-
-def allow_any_name(stream: TextIO, errors: str) -> None:
-    """File names may be bytes that are no text; one of them must not end the batch."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors=errors)
 
 
 def _explained(

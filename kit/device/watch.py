@@ -17,7 +17,7 @@ from typing import NoReturn
 from kit.device.results import FileState, ResultsFile, file_state
 from kit.errors import KitError
 from kit.runtime.classifier import Classifier, Failure
-from kit.runtime.images import image_paths
+from kit.runtime.paths import image_paths
 
 LOOK_SECONDS = 1.0
 """Between two looks at the folder; where a look takes long, four times as long as it."""

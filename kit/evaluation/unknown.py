@@ -16,7 +16,7 @@ from kit.evaluation.metrics import Accuracy
 from kit.evaluation.ranking import Auc
 from kit.model.spec import UNFAMILIARITY
 from kit.runtime import Answer
-from kit.runtime.images import image_paths
+from kit.runtime.paths import image_paths
 
 Values = npt.NDArray[np.float64]
 

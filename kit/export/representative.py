@@ -14,8 +14,9 @@ from kit.export.scoring_set import ScoringSet
 from kit.model.preprocess import Pixels, fit_pixels
 from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter, tell_left_out
-from kit.runtime.images import image_paths, read_image
+from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
+from kit.runtime.paths import image_paths
 
 IMAGES = 100
 """How many images are chosen by default; more gain nothing that can be measured."""

@@ -230,7 +230,7 @@ def to_input(
         quantization: quantisation of the input tensor; None for float32.
 
     Returns:
-        `[height, width, channels]` of `dtype`, or `[channels, height, width]` as `spec.layout` says.
+        `[height, width, channels]` of `dtype`, or as `spec.layout` says, channels first.
 
     Raises:
         ValueError: `pixels` has another shape or dtype.

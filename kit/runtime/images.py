@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit.errors import ImageError, MissingDependencyError, one_line
 from kit.model.preprocess import Pixels
 from kit.runtime.dicom import HEAD_BYTES, is_dicom, read_dicom
+from kit.runtime.paths import check_regular
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,21 +30,9 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 _ORIENTATION_TAG = 0x0112
-
-
-def image_paths(images: Iterable[str], stdin: TextIO) -> Iterator[str]:
-    """Files as they are, folders as the files in them, `-` as a path a line of standard input."""
-    for image in images:
-        if image == "-":
-            yield from (line.rstrip("\n") for line in stdin if line.strip())
-        elif os.path.isdir(image):
-            for folder, folders, names in os.walk(image):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                yield from (
-                    os.path.join(folder, name) for name in sorted(names) if not name.startswith(".")
-                )
-        else:
-            yield image
+# Brands of ISO base media files (ISO/IEC 23008-12, and AVIF by the Alliance for Open Media).
+_HEIC_BRANDS = (*(b"heic", b"heix", b"heim", b"heis"), *(b"hevc", b"hevx", b"mif1", b"msf1"))
+_AVIF_BRANDS = (b"avif", b"avis")
 
 
 def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
@@ -52,7 +40,7 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
 
     Transparency is laid over white, palettes are expanded, CMYK is converted, 16-bit grey is
     scaled from its own range, an animation gives its first frame, the orientation tag is applied.
-    DICOM is read as kit.runtime.dicom says, if pydicom is installed.
+    DICOM is read as kit.runtime.dicom says, if pydicom is installed, and HEIC if pillow-heif is.
 
     Args:
         source: a path, a file's bytes, a PIL image, or an array, uint8 `[height, width, 3]` (RGB)
@@ -75,12 +63,16 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
     try:
         if isinstance(source, Image.Image):
             return _to_rgb(source)
+        if not isinstance(source, bytes):
+            check_regular(source)
         with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
             # Before Pillow, which takes a DICOM file whose preamble is a TIFF's for that.
             head = file.read(HEAD_BYTES)
             file.seek(0)
             if is_dicom(head):
                 return read_dicom(file)
+            if _brands(head) & {*_HEIC_BRANDS} and not _brands(head) & {*_AVIF_BRANDS}:
+                _enable_heic()
             # By its path, if it has one: then Pillow loads the one decoder that its name asks for.
             with Image.open(file if isinstance(source, bytes) else source) as image:
                 if input_resolution is not None:
@@ -92,6 +84,8 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
         raise ImageError(str(error)) from error  # of this image alone: a batch goes on
     except UnidentifiedImageError as error:
         kind = "a file that is none, or of a kind that Pillow does not read"
+        if _brands(head) & {*_AVIF_BRANDS}:
+            kind = "an AVIF, which this Pillow does not read: pip install --upgrade pillow"
         raise ImageError(f"expected an image, got {kind if head else 'an empty file'}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
@@ -106,6 +100,26 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
     except Exception as error:  # each of Pillow's decoders has its own for damaged files
         reason = one_line(error)
         raise ImageError(f"expected a sound image, its decoding fails: {reason}") from error
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """Of an ISO base media file, what it says to be compatible with; of any other, nothing."""
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[start : start + 4] for start in range(16, end, 4))}
+
+
+def _enable_heic() -> None:
+    """Tells Pillow of HEIC; raises MissingDependencyError without pillow-heif."""
+    try:
+        pillow_heif = import_module("pillow_heif")  # by name, since few devices need it
+    except ImportError as error:
+        raise MissingDependencyError(
+            "expected pillow-heif to read a HEIC photograph: pip install 'mobilenet-kit[heic]', "
+            "or save it as JPEG"
+        ) from error
+    pillow_heif.register_heif_opener()
 
 
 def _from_array(array: npt.NDArray[Any]) -> Pixels:

@@ -25,7 +25,7 @@ from typing import Any, Self
 import kit
 from kit.data import Dataset
 from kit.errors import MissingDependencyError, TrainingError, one_line
-from kit.files import folder_beside, write_beside
+from kit.files import folder_beside, text_bytes, write_beside
 from kit.reporting import Reporter
 from kit.sweep.processes import Relay, Watcher, error_of
 from kit.sweep.work import TrainingTask
@@ -305,7 +305,7 @@ def _packed(local: TrainingTask, task: TrainingTask) -> _Files:
     record = json.loads(files[RUN_NAME])
     record["images"] = str(task.images.resolve())
     record["settings"]["data"] = task.settings.data.to_json()
-    files[RUN_NAME] = json.dumps(record, ensure_ascii=False, indent=1).encode()
+    files[RUN_NAME] = text_bytes(json.dumps(record, ensure_ascii=False, indent=1))
     return files
 
 

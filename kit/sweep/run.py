@@ -19,7 +19,7 @@ from kit.data.split import check_split, group_warnings, groups_of
 from kit.device.benchmark import benchmark
 from kit.errors import KitError, SpecError, TrainingError, WeightsError
 from kit.export.finish import now
-from kit.files import write_beside
+from kit.files import text_bytes, write_beside
 from kit.model.spec import SCHEMA_VERSION
 from kit.quiet import quiet_native
 from kit.reporting import Reporter
@@ -428,13 +428,13 @@ def _write(
         "groups": grouped,
     }
     files = {
-        OPTIONS_NAME: sweep_toml(work.settings).encode(),
-        CSV_NAME: results_csv(result.rows, result.findings).encode(),
-        JSON_NAME: results_json(result.rows, result.findings, facts).encode(),
+        OPTIONS_NAME: text_bytes(sweep_toml(work.settings)),
+        CSV_NAME: text_bytes(results_csv(result.rows, result.findings)),
+        JSON_NAME: text_bytes(results_json(result.rows, result.findings, facts)),
         **write_plots(result.rows, result.findings),
-        REPORT_NAME: render(
-            result.rows, result.findings, facts, work.dataset.root.resolve().name
-        ).encode(),
+        REPORT_NAME: text_bytes(
+            render(result.rows, result.findings, facts, work.dataset.root.resolve().name)
+        ),
     }
     for name, content in files.items():
         write_beside(result.folder / name, content, force=True)

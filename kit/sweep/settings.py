@@ -15,7 +15,7 @@ from kit.choices import INTERPRETERS, RECIPE_NAMES
 from kit.data import Dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export.modes import AUTO
-from kit.files import write_beside
+from kit.files import text_bytes, write_beside
 from kit.model.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import interpreter_name
@@ -29,7 +29,16 @@ from kit.workflows.train_settings import TrainSettings
 SETTINGS_NAME = "sweep.json"
 _MOST_RUNS = 10**6
 _TRAINING_OPTIONS = (
-    *("labels_csv", "path_column", "label_column", "group_column", "split_column", "label_regex"),
+    *(
+        "labels_csv",
+        "path_column",
+        "label_column",
+        "label_columns",
+        "label_names",
+        "group_column",
+        "split_column",
+        "label_regex",
+    ),
     *("validation", "test", "seed", "group_regex", "weights", "fit", "resize", "epochs"),
     "quantize",
 )
@@ -201,7 +210,9 @@ def check_same(folder: Path, facts: dict[str, Any]) -> None:
                 f"{strangers[0]}: choose another"
             )
         record = {"schema_version": SCHEMA_VERSION, **facts}
-        write_beside(path, json.dumps(record, ensure_ascii=False, indent=1).encode(), force=False)
+        write_beside(
+            path, text_bytes(json.dumps(record, ensure_ascii=False, indent=1)), force=False
+        )
         return
     try:
         earlier = load_json(path.read_bytes(), str(path))

@@ -13,6 +13,7 @@ from typing import Any
 
 from kit.choices import RECIPE_NAMES
 from kit.evaluation.thresholds import Targets
+from kit.files import text_bytes
 from kit.training.backbones import choose
 from kit.training.defaults import DEFAULT_BACKBONE, default_alpha
 from kit.training.fine_tune import NONE
@@ -30,6 +31,8 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "labels_csv": ("data.labels_csv",),
     "path_column": ("data.path_column",),
     "label_column": ("data.label_column",),
+    "label_columns": ("data.label_columns",),
+    "label_names": ("data.label_names",),
     "group_column": ("data.group_column",),
     "split_column": ("data.split_column",),
     "label_regex": ("data.label_regex",),
@@ -199,7 +202,13 @@ def toml(options: Mapping[str, Any], command: str, remarks: Sequence[str] = ()) 
         f"kit {command} --config {SETTINGS_NAME}",
         *remarks,
     ]
-    named = {name.replace("_", "-"): value for name, value in options.items()}
+    named = {}
+    for name, value in options.items():
+        # A path may hold bytes that are no text, which TOML cannot say.
+        if isinstance(value, str) and text_bytes(value).decode() != value:
+            comments.append(f"No file like this can give {name}: {value}")
+        else:
+            named[name.replace("_", "-")] = value
     return "\n".join([*(f"# {line}" for line in comments), tomli_w.dumps(named)])
 
 

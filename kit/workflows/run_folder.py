@@ -11,6 +11,7 @@ from typing import Any
 from kit.data import Dataset
 from kit.errors import SpecError
 from kit.export.exported import Exported
+from kit.files import text_bytes
 from kit.model.spec import SCHEMA_VERSION, check_schema_version, load_json
 from kit.training.learning import Learned
 
@@ -71,7 +72,7 @@ def write_run(
         "representative_dataset": list(representative),
         "split": dict(split),
     }
-    (run / RUN_NAME).write_text(json.dumps(record, ensure_ascii=False, indent=1), "utf-8")
+    (run / RUN_NAME).write_bytes(text_bytes(json.dumps(record, ensure_ascii=False, indent=1)))
     return record
 
 

@@ -19,7 +19,7 @@ from kit.export.finish import now, package_versions
 from kit.export.representative import read_representative, representative_paths
 from kit.export.scoring_set import ScoringSet
 from kit.export.screening_form import check_enough, screening_form, screening_name
-from kit.files import check_absent, folder_beside
+from kit.files import check_absent, folder_beside, text_bytes
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.report import of_run, render
 from kit.reporting import Reporter, Silent, tell_left_out
@@ -197,14 +197,14 @@ def train(
             files.measured,
             files.representative,
         )
-        (run / SETTINGS_NAME).write_text(settings_toml(settings), "utf-8")
+        (run / SETTINGS_NAME).write_bytes(text_bytes(settings_toml(settings)))
         for name, file in files.by_name.items():
             (run / name).write_bytes(file.content)
         first = next(iter(files.plain.values())).evaluation
         assert first is not None  # the test part is labelled
-        (run / "misclassified.csv").write_text(first.misclassified_csv(), "utf-8")
+        (run / "misclassified.csv").write_bytes(text_bytes(first.misclassified_csv()))
         report = render(of_run(record, prepared.dataset, files.by_name, files.test, warnings))
-        (run / REPORT_NAME).write_text(report, "utf-8")
+        (run / REPORT_NAME).write_bytes(text_bytes(report))
     checkpoint.discard()
     for mode, file in files.measured.items():
         reporter.say(summary(file, "" if mode in files.plain else " (not written)"))

@@ -61,12 +61,13 @@ def test_a_sound_data_set(sound):
 
 def test_unreadable_files(sound):
     (sound / "a/broken.jpg").write_bytes((sound / "a/1.jpg").read_bytes()[:500])
-    (sound / "a/notes.txt").write_text("not an image")
+    (sound / "a/notes").write_text("not an image")
+    (sound / "a/notes.txt").write_text("a side file")
     (sound / "b/gone.jpg").symlink_to(sound / "nowhere")
     found = problems(sound)
     assert sorted(map(min, found.pop("unreadable"))) == [
         "a/broken.jpg",
-        "a/notes.txt",
+        "a/notes",
         "b/gone.jpg",
     ]
     assert found == {}
@@ -74,10 +75,10 @@ def test_unreadable_files(sound):
 
 
 def test_nothing_that_can_be_read(tmp_path):
-    for path in ("a/1.txt", "b/1.txt"):
+    for path in ("a/1.jpg", "b/1.jpg"):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).write_text(path)
-    with pytest.raises(DataError, match=r"none can be read: a/1\.txt: expected an image"):
+    with pytest.raises(DataError, match=r"none can be read: a/1\.jpg: expected an image"):
         check_images(tmp_path)
 
 
@@ -167,12 +168,13 @@ def hash_of(label, index):
 
 
 def test_a_class_without_a_part(tmp_path):
-    for label in "ab":
-        for index in range(20):
-            save(tmp_path, f"{label}/{index}.png", scene(hash_of(label, index)))
-    (problem,) = check_images(tmp_path, split=SplitSettings(0.01, 0.01)).problems
-    assert problem.kind == "missing_part"
-    assert "none in validation" in problem.message
+    for part, index in (("train", 0), ("train", 1), ("test", 2), ("validation", 3)):
+        save(tmp_path, f"{part}/a/{index}.png", scene(hash_of("a", index)))
+        if part != "validation":
+            save(tmp_path, f"{part}/b/{index}.png", scene(hash_of("b", index)))
+    problems = check_images(tmp_path).problems
+    (problem,) = (problem for problem in problems if problem.kind == "missing_part")
+    assert "images of b in every part, got none in validation" in problem.message
 
 
 def test_tiny_and_blank_images(sound):
@@ -215,7 +217,7 @@ def test_sizes_are_upright(sound):
 
 def test_text_lists_the_first_and_counts_the_rest(sound):
     for index in range(14):
-        (sound / f"a/{index}.txt").write_text(str(index))
+        (sound / f"a/{index} broken.jpg").write_text(str(index))
     text = report_text(check_images(sound), most=4)
     assert "cannot be read (14):" in text
     assert "  and 10 more" in text

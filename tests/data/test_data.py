@@ -178,7 +178,8 @@ def test_loose_files_are_warned_of(tmp_path):
     put(tmp_path, "3.jpg")
     dataset = scan_images(tmp_path)
     assert len(dataset.images) == 2
-    assert "files beside the class folders, in no class, passed over: 2" in dataset.warnings
+    assert "files beside the class folders, in no class, passed over: 1" in dataset.warnings
+    assert "passed over 1 file, no image by the name: .csv" in dataset.warnings
 
 
 def test_a_broken_link_is_left_out_with_its_reason(tmp_path):

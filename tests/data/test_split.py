@@ -182,10 +182,7 @@ def test_a_part_without_images_of_a_class():
     split = dict.fromkeys((image.path for image in dataset.images), "train")
     for index in range(200):
         split[f"b/{index}.jpg"] = ("train", "validation", "test")[index % 3]
-    # 0.9 ** 29 is the first power below 1 in 20, so 29 images are needed: 24 more.
     with pytest.raises(DataError, match=r"images of a in every part, got none in validation.*5 d"):
-        check_split(dataset, split, settings)
-    with pytest.raises(DataError, match=r"add about 24 more"):
         check_split(dataset, split, settings)
     split |= {"a/0.jpg": "validation", "a/1.jpg": "test"}
     check_split(dataset, split, settings)
@@ -198,7 +195,7 @@ def test_copies_do_not_count_as_different_images():
     contents = {f"a/{index}.jpg": "the same" for index in range(40)} | many(3, "b")
     dataset = dataset_of(contents)
     split = dict.fromkeys(contents, "train")
-    with pytest.raises(DataError, match=r"it has 1 different images, add about 28 more"):
+    with pytest.raises(DataError, match=r"it has 1 different image: add at least 2 more"):
         check_split(dataset, split, SplitSettings(0.1, 0.1))
 
 
@@ -206,8 +203,7 @@ def test_missing_groups_are_counted_as_groups():
     contents = {f"a/p{i % 2}_{i}.jpg": str(i) for i in range(40)}
     dataset = dataset_of(contents)
     split = dict.fromkeys(contents, "train")
-    # 0.8 ** 14 is the first power below 1 in 20.
-    with pytest.raises(DataError, match="it has 2 groups, add about 12 more"):
+    with pytest.raises(DataError, match="it has 2 groups: add at least 1 more"):
         check_split(dataset, split, SplitSettings(0.2, 0.2, group_regex=r"p\d"))
 
 

@@ -235,7 +235,7 @@ def test_what_is_no_image(tmp_path, content, message):
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(ImageError, match="readable image: No such file"):
         read_image(tmp_path / "missing.png")
-    with pytest.raises(ImageError, match="readable image: Is a directory"):
+    with pytest.raises(ImageError, match="expected an image file, got a folder"):
         read_image(tmp_path)
     with pytest.raises(ImageError, match="expected"):
         read_image("null\0byte.png")
