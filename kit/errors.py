@@ -15,6 +15,8 @@ KitError
 ├── OutputExistsError       an output that is in the way
 └── MissingDependencyError  a package that an extra brings
 
+An ImageWarning is no error: the image was read, and the warning says how.
+
 Wrong arguments to a function stay ValueError. A message says in one line what was expected, what
 arrived, and what to do about it.
 """
@@ -32,6 +34,10 @@ class DataError(KitError):
 
 class ImageError(KitError):
     """An image cannot be read; the message names no path, the caller knows it."""
+
+
+class ImageWarning(UserWarning):
+    """An image was read, but not all that its file says could be followed."""
 
 
 class CameraError(KitError):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
+import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TextIO, TypeVar
 
@@ -39,7 +42,7 @@ _LISTED = 20
 def tell_left_out(left_out: Sequence[tuple[str, str]], reporter: Reporter) -> None:
     """Warns of files that are not used, by path and reason: the first few, and how many more."""
     for path, reason in left_out[:_LISTED]:
-        reporter.warn(f"left out {path}: {reason}")
+        reporter.warn(f"left out {shown(path)}: {reason}")
     if len(left_out) > _LISTED:
         reporter.warn(f"left out {len(left_out) - _LISTED} more files")
 
@@ -53,3 +56,29 @@ def allow_any_name(stream: TextIO, errors: str = "backslashreplace") -> None:
     """File names may be bytes that are no text; none of them must end the work."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=errors)
+
+
+def plain_warnings() -> None:
+    """Warnings of images as one line each.
+
+    Remarks of Pillow and pydicom on odd files, such as damaged EXIF, say nothing that a user could
+    act on.
+    """
+    warnings.filterwarnings("ignore", module="PIL|pydicom")
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    sys.stderr.write(f"warning: {message}\n")
+
+
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of controls, halves of letters, and ends of lines and paragraphs."""
+
+
+def shown(name: str) -> str:
+    """A file's name in a line of text: without what breaks a line or moves the cursor."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSHOWN else c
+        for c in name
+    )

@@ -7,14 +7,13 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from kit.errors import KitError, in_words
-from kit.reporting import allow_any_name
+from kit.reporting import allow_any_name, plain_warnings
 
 Item = TypeVar("Item")
 Parameters = ParamSpec("Parameters")
@@ -74,8 +73,7 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
     def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         allow_any_name(sys.stdout)
-        # Pillow's remarks on odd files, such as damaged EXIF, say nothing a user could act on.
-        warnings.filterwarnings("ignore", module="PIL|pydicom")
+        plain_warnings()
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
@@ -22,7 +21,7 @@ from kit.device.label import (
 from kit.errors import KitError, in_words
 from kit.model.model_file import read_labels
 from kit.model.spec import RESIZE_METHODS
-from kit.reporting import allow_any_name
+from kit.reporting import allow_any_name, plain_warnings
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.paths import image_paths
 
@@ -363,8 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mistake = _mistake(options)
     if mistake:
         parser.error(mistake)
-    # Remarks on odd files, such as damaged EXIF, say nothing that a user could act on.
-    warnings.filterwarnings("ignore", module="PIL|pydicom")
+    plain_warnings()
     try:
         if options.doctor:
             return run_doctor(options.format, sys.stdout)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from kit.reporting import allow_any_name
+from kit.reporting import allow_any_name, shown
 from kit.runtime.classifier import Classification, Classifier, Failure
 from kit.runtime.paths import image_paths
 
@@ -56,9 +56,9 @@ def write_results(
                     for rank, c in enumerate(result.categories, 1)
                 )
         elif isinstance(result, Failure):
-            err.write(f"{result.image}: {result.error}\n")
+            err.write(f"{shown(result.image)}: {result.error}\n")
         else:
-            out.write(f"{result.image}: {_as_text(result)}\n")
+            out.write(f"{shown(result.image or '')}: {_as_text(result)}\n")
         out.flush()
     return every
 

@@ -13,6 +13,7 @@ from kit.report.content import ClassCount
 _WIDE = 0.05
 """An interval of accuracy wider than this many points cannot rank two models of a kind."""
 _FEW_TESTED = 30
+_VERY_FEW_TESTED = 10
 _UNEVEN = 3.0
 _MISCALIBRATED = 2.0
 """Times what chance leaves, from which the calibration error is called real."""
@@ -64,6 +65,11 @@ def _of_testing(scored: ModelEvaluation) -> list[str]:
     tested = [(label, hits) for label, hits in pairs if hits.n]
     if few := [f"{label} ({hits.n})" for label, hits in tested if hits.n < _FEW_TESTED]:
         found.append(f"Tested on fewer than {_FEW_TESTED} images: {_listed(few)}.")
+    if min(hits.n for _, hits in tested) < _VERY_FEW_TESTED:
+        found.append(
+            f"A class was tested on fewer than {_VERY_FEW_TESTED} images, so these figures mean "
+            "little. kit cross-validate scores every image, and so says more."
+        )
     label, worst = min(tested, key=lambda pair: pair[1].value)
     found.append(f"The weakest class is {label}: {_interval(worst)} of its images are recognised.")
     if scored.groups is None:

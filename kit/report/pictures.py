@@ -14,6 +14,7 @@ from kit.report.content import HeatMap, Mistake
 from kit.runtime.dicom import HEAD_BYTES, is_dicom
 from kit.runtime.explain import overlay
 from kit.runtime.images import read_image
+from kit.runtime.paths import check_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,10 +52,11 @@ def holds_dicom(root: Path, paths: Iterable[str]) -> bool:
     """Whether any of these files is a DICOM image; those that cannot be read count as none."""
     for path in paths:
         try:
+            check_regular(root / path)
             with (root / path).open("rb") as file:
                 if is_dicom(file.read(HEAD_BYTES)):
                     return True
-        except OSError:
+        except (OSError, ImageError):
             continue
     return False
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from importlib import import_module
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from kit.errors import ImageError, MissingDependencyError, one_line
+from kit.errors import ImageError, ImageWarning, MissingDependencyError, one_line
 from kit.model.preprocess import Pixels
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ _OPTIONAL = (
 """What a file may leave out; of a pair, one means nothing without the other."""
 
 
+_LEAST_WIDTHS = {"LINEAR": 1.0, "LINEAR_EXACT": 5e-324, "SIGMOID": 5e-324}
+"""Of a window, by the function (PS3.3 C.11.2.1); above 0 for those that are exact."""
+
+
 def is_dicom(head: bytes) -> bool:
     """Whether the first HEAD_BYTES of a file are a DICOM file's."""
     return head[128:HEAD_BYTES] == b"DICM"
@@ -43,6 +49,8 @@ def read_dicom(file: BinaryIO) -> Pixels:
 
     Grey goes through the file's modality transformation (rescale or table), its VOI table, else
     its first window, else its own range; MONOCHROME1 is inverted. Colour becomes RGB of 8 bits.
+    An ImageWarning says that a window is impossible (its own range is taken then, as viewers do),
+    or that there are more frames.
 
     Args:
         file: open at its beginning.
@@ -63,6 +71,9 @@ def read_dicom(file: BinaryIO) -> Pixels:
         stored = pixels.pixel_array(data, index=0)
         _flatten(data)
         _without_empty(data)
+        _without_impossible_window(data)
+        if int(data.get("NumberOfFrames") or 1) > 1:
+            _warn(f"of a DICOM file with {data.NumberOfFrames} frames the first is taken")
         if data.PhotometricInterpretation.startswith("MONOCHROME"):
             grey = _to_grey(stored, data, pixels)
             return np.repeat(grey[:, :, None], 3, axis=2)
@@ -148,6 +159,34 @@ def _without_empty(data: Any) -> None:
         if any(name not in data or data[name].is_empty for name in names):
             for name in names:
                 data.pop(name, None)
+
+
+def _without_impossible_window(data: Any) -> None:
+    """Scanners and exporters write windows of width 0, for one."""
+    if "WindowWidth" not in data:
+        return
+    function = str(data.get("VOILUTFunction", "LINEAR")).upper()
+    try:
+        centre, width = (_first(data[name].value) for name in ("WindowCenter", "WindowWidth"))
+    except (TypeError, ValueError):
+        centre = width = nan
+    if function in _LEAST_WIDTHS and width >= _LEAST_WIDTHS[function] and isfinite(centre + width):
+        return
+    _warn(
+        f"a DICOM file has an impossible window (width {width:g}, {function}): the range of its "
+        "pixels is taken instead"
+    )
+    for name in ("WindowCenter", "WindowWidth", "VOILUTFunction"):
+        data.pop(name, None)
+
+
+def _first(value: Any) -> float:
+    """Of a number or several."""
+    return float(value if isinstance(value, str | int | float) else next(iter(value)))
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, ImageWarning, stacklevel=2)
 
 
 def _to_grey(stored: npt.NDArray[Any], data: Any, pixels: Any) -> npt.NDArray[np.uint8]:

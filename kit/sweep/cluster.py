@@ -24,9 +24,10 @@ from typing import Any, Self
 
 import kit
 from kit.data import Dataset
-from kit.errors import MissingDependencyError, TrainingError, one_line
+from kit.errors import ImageError, MissingDependencyError, TrainingError, one_line
 from kit.files import folder_beside, text_bytes, write_beside
 from kit.reporting import Reporter
+from kit.runtime.paths import check_regular
 from kit.sweep.processes import Relay, Watcher, error_of
 from kit.sweep.work import TrainingTask
 from kit.workflows.run_folder import RUN_NAME
@@ -182,9 +183,10 @@ def _chunks(dataset: Dataset) -> Iterator[_Files]:
     paths = [image.path for image in dataset.images] + [path for path, _ in dataset.left_out]
     for path in dict.fromkeys(paths):
         try:
+            check_regular(dataset.root / path)
             files[path] = (dataset.root / path).read_bytes()
-        except OSError:
-            continue  # a folder, or what nobody may read
+        except (OSError, ImageError):
+            continue  # a folder, a pipe, or what nobody may read
         size += len(files[path])
         if size >= _CHUNK:
             yield files

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from kit.errors import KitError, one_line
-from kit.reporting import Reporter
+from kit.reporting import Reporter, plain_warnings
 
 Item = TypeVar("Item")
 _TOLD_EVERY = 1.0  # seconds
@@ -162,7 +161,7 @@ def _child(work: Callable[[Any, Reporter], None], parent: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdout = sys.stderr  # what libraries print is no result
     # As in the command line: Pillow's remarks on odd files say nothing a user could act on.
-    warnings.filterwarnings("ignore", module="PIL|pydicom")
+    plain_warnings()
     while True:
         try:
             task = parent.recv()

@@ -389,7 +389,8 @@ def _check_counts(dataset: Dataset, truth: Truth, members: Indices, folds: int) 
         if found < needed:
             raise DataError(
                 f"expected at least {needed} different images or groups of {name} for {folds} "
-                f"folds, got {found}: add images, or choose fewer --folds"
+                f"folds, got {found}: add images"
+                + (f", or choose --folds {found}" if found >= FEWEST_GROUPS else "")
             )
 
 

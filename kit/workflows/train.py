@@ -10,6 +10,7 @@ from typing import Any
 
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
+from kit.data.scan import FEW_IMAGES
 from kit.data.split import check_split, group_warnings
 from kit.errors import DataError, ImageError
 from kit.evaluation.metrics import Evaluation
@@ -266,6 +267,10 @@ def _prepare(
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
     reporter.say(_counts(dataset, split))
+    if min(dataset.counts()) < FEW_IMAGES:
+        reporter.warn(
+            "figures of so few test images mean little: kit cross-validate scores every image"
+        )
     prepared = _Prepared(source, dataset, split, features, warnings)
     if settings.screening:
         parts = prepared.parts

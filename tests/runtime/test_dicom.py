@@ -3,14 +3,16 @@
 import io
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from places import FILES
 
 from kit.data import SplitSettings, load_dataset, split_dataset
-from kit.errors import ImageError, MissingDependencyError
+from kit.errors import ImageError, ImageWarning, MissingDependencyError
 from kit.runtime.dicom import dicom_facts, patient_group
 from kit.runtime.images import read_image
 
@@ -190,7 +192,8 @@ def test_the_first_of_many_frames():
     data = dicom(u16(0, 1, 2, 4))
     data.NumberOfFrames = 2
     data.PixelData = u16(0, 1, 2, 4).tobytes() + u16(9, 9, 9, 9).tobytes()
-    assert grey(data) == [list(HALVES)]
+    with pytest.warns(ImageWarning, match="of a DICOM file with 2 frames the first is taken"):
+        assert grey(data) == [list(HALVES)]
 
 
 def colours():
@@ -434,3 +437,41 @@ def test_labelling_goes_on_past_a_dicom_file_without_pydicom(
     out, err = capsys.readouterr()
     assert "red.png: red" in out
     assert "x.dcm: expected pydicom 3" in err
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        window(200, 0),
+        window(200, -5),
+        window(200, 0.5),
+        window(200, 0, VOILUTFunction="LINEAR_EXACT"),
+        window(200, 0, VOILUTFunction="SIGMOID"),
+        window(200, 400, VOILUTFunction="NO_SUCH"),
+        window([200, 9], [0, 9]),
+    ],
+)
+def test_an_impossible_window_costs_a_warning_not_the_image(elements):
+    with pytest.warns(ImageWarning, match="impossible window .*: the range of its pixels") as told:
+        assert grey(dicom(u16(0, 100, 200, 400), **elements)) == [list(HALVES)]
+    assert len(told) == 1
+
+
+def test_a_window_of_width_1_is_possible():
+    assert grey(dicom(u16(0, 100, 200, 400), **window(150.5, 1))) == [[0, 0, 255, 255]]
+
+
+def test_of_an_image_in_a_folder_the_warning_is_one_line(tmp_path, capfd, monkeypatch):
+    from kit.device.command import main
+
+    for number in range(3):
+        stored = np.arange(400, dtype=np.uint16).reshape(20, 20) + number
+        data = dicom(stored, **window(200, 0))
+        (tmp_path / f"{number}.dcm").write_bytes(content(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([str(FILES / "red_green_blue_int8.tflite"), str(tmp_path)]) == 0
+    assert capfd.readouterr().err.splitlines() == [
+        "warning: a DICOM file has an impossible window (width 0, LINEAR): the range of its pixels "
+        "is taken instead"
+    ]
