@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +31,12 @@ class Network:
     Attributes:
         function: TensorFlow's ConcreteFunction, `[1, side, side, 3]` to `[1, output_width]`.
         output_width: numbers that it returns.
+        output_kind: `scores`, or `independent_scores` of a multi-label model.
     """
 
     function: Any
     output_width: int
+    output_kind: str = "scores"
 
     def scores(self, inputs: Array) -> Array:
         """What TensorFlow answers, one image at a time.
@@ -77,7 +79,7 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
     """A part of a frozen graph, from an image tensor to scores.
 
     Logits get a softmax. One number alone, a logit or a sigmoid's answer, becomes two scores that
-    sum to 1: the second label's is the answer.
+    sum to 1: the second label's is the answer. Several sigmoids stay independent scores.
 
     Args:
         graph: tf.compat.v1.GraphDef without variables.
@@ -96,7 +98,7 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
 
     nodes = {node.name: node for node in graph.node}
     last, tail = _deciding_operator(nodes, output)
-    finish, done = tail
+    widths: list[int] = []
 
     def call(pixels: Any) -> Any:
         answer = tf.import_graph_def(graph, {f"{image}:0": pixels}, [f"{last}:0"], name="")[0]
@@ -106,13 +108,16 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
                 "--output-tensor"
             )
         width = answer.shape.num_elements()
-        return finish(answer if answer.shape.rank == 2 else tf.reshape(answer, [1, width]))
+        widths.append(width)
+        return tail.finish(answer if answer.shape.rank == 2 else tf.reshape(answer, [1, width]))
 
     signature = tf.TensorSpec([1, side, side, 3], tf.float32, name="image")
     try:
         with quiet_native:
             function = tf.compat.v1.wrap_function(call, [signature])
-            return _frozen(function), done
+            network = _frozen(function)
+            said, kind = tail.of_one if widths[-1] == 1 else tail.of_several
+            return replace(network, output_kind=kind), said
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
         raise ConversionError(
@@ -135,10 +140,17 @@ def _frozen(function: Any) -> Network:
     return Network(frozen, int(np.prod(frozen.outputs[0].shape.as_list())))
 
 
-def _deciding_operator(
-    nodes: Mapping[str, Any], output: str
-) -> tuple[str, tuple[Callable[[Any], Any], str]]:
-    """The node to take the answer from, what to do with it, and that in words."""
+@dataclass(frozen=True)
+class _Tail:
+    """What becomes of the output, and in words, with the kind of scores that it gives."""
+
+    finish: Callable[[Any], Any]
+    of_one: tuple[str, str]
+    of_several: tuple[str, str]
+
+
+def _deciding_operator(nodes: Mapping[str, Any], output: str) -> tuple[str, _Tail]:
+    """The node to take the answer from, and what to do with it."""
     import tensorflow as tf
 
     def two_scores(logit: Any) -> Any:
@@ -155,12 +167,20 @@ def _deciding_operator(
         name = node_of(nodes[name].input[0])
     op = nodes[name].op
     if op == "Softmax":
-        return output, (lambda scores: scores, "")
+        return output, _Tail(lambda scores: scores, ("", "scores"), ("", "scores"))
     if op in ("Sigmoid", "Logistic"):
         before = node_of(nodes[name].input[0])
-        return before, (sigmoid, "a sigmoid of one number becomes the scores of two labels")
+        of_one = "a sigmoid of one number becomes the scores of two labels", "scores"
+        of_several = (
+            "each label has a sigmoid of its own: it is a multi-label model, whose scores are kept "
+            "and do not sum to 1",
+            "independent_scores",
+        )
+        return before, _Tail(sigmoid, of_one, of_several)
     if op in _LINEAR:
-        return output, (softmax, f"its output, of {op}, is logits: a softmax is added")
+        said = f"its output, of {op}, is logits: a softmax is added"
+        single = f"its one output, of {op}, is a logit: it becomes the scores of two labels"
+        return output, _Tail(softmax, (single, "scores"), (said, "scores"))
     raise ConversionError(
         f"expected scores (Softmax, Sigmoid) or logits ({', '.join(_LINEAR)}) at the end, "
         f"got {op} {name!r}: choose another --output-tensor"

@@ -31,10 +31,18 @@ _FURTHER_OUTPUTS = {
     UNFAMILIARITY: "how unlike the training images: 1 is typical, unknown is above ",
     ACTIVATION_MAP: "what each place adds to the logit of each label",
 }
+_OUTPUTS = {
+    "scores": "after softmax, 0 to 1",
+    "logits": "logits: a softmax makes scores of them",
+    "probability": "probability of the second label, 0 to 1",
+    "logit": "logit of the second label: a sigmoid makes a probability of it",
+    "independent_scores": "a sigmoid for each label, 0 to 1",
+}
 _METADATA_NAME = b"TFLITE_METADATA"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 _IMAGE_PROPERTIES = 2  # ContentProperties
 _FEATURE_PROPERTIES = 1
+_RGB, _GREYSCALE = 1, 2  # ColorSpaceType
 _NORMALIZATION = 1  # ProcessUnitOptions
 _SCORE_THRESHOLD = 3
 
@@ -133,7 +141,7 @@ def _metadata(card: ModelCard) -> bytes:
     outputs = [_scores_table(build, card), *_further_tables(build, card.screening)]
     graph = table((2, "offset", vector(image)), (3, "offset", vector(*outputs)))
     width = "" if card.alpha is None else f" {card.alpha:g}"
-    name = f"{card.backbone}{width} {card.preprocess.input_resolution} {card.quantization}"
+    name = f"{card.backbone}{width} {card.preprocess.size} {card.quantization}"
     root = table(
         (0, "offset", text(name)),
         (1, "offset", text(f"Image classifier: {', '.join(card.labels[:20])}")),
@@ -152,11 +160,13 @@ def _image_table(build: _Tables, spec: PreprocessSpec) -> int:
         means, stds = build.reals(spec.mean), build.reals(spec.std)
         options = build.table((0, "offset", means), (1, "offset", stds))
         units.append(build.union(_NORMALIZATION, options))
-    described = f"RGB, {spec.input_resolution} pixels square, fit: {spec.fit}"
+    colours = "RGB" if spec.channels == 3 else "grey"
+    described = f"{colours}, {spec.size} pixels{' square' * spec.is_square()}, fit: {spec.fit}"
+    colour_space = _GREYSCALE if spec.channels == 1 else _RGB
     return build.table(
         (0, "offset", build.text("image")),
         (1, "offset", build.text(described)),
-        (3, "offset", build.union(_IMAGE_PROPERTIES, build.table((0, "byte", 1)))),  # 1: RGB
+        (3, "offset", build.union(_IMAGE_PROPERTIES, build.table((0, "byte", colour_space)))),
         (4, "offset", build.vector(*units)),
     )
 
@@ -174,7 +184,7 @@ def _scores_table(build: _Tables, card: ModelCard) -> int:
         thresholds.append(build.union(_SCORE_THRESHOLD, options))
     return build.table(
         (0, "offset", build.text(SCORES)),
-        (1, "offset", build.text("after softmax, 0 to 1")),
+        (1, "offset", build.text(_OUTPUTS[card.output_kind])),
         (3, "offset", build.union(_FEATURE_PROPERTIES, build.table())),
         (4, "offset", build.vector(*thresholds)),
         (6, "offset", build.vector(labels)),

@@ -6,6 +6,7 @@ KitError
 ├── CameraError             a camera that is missing or gives no frames
 ├── SpecError               a PreprocessSpec or ModelCard with wrong or missing fields
 ├── ModelFileError          a .tflite file, or what is appended to it
+├── LabelFileError          a file of labels that cannot be read or contradicts itself
 ├── InferenceError          the interpreter refuses or fails to run a model
 ├── WeightsError            pretrained weights that cannot be had or do not fit
 ├── TrainingError           training cannot start, or its result is refused
@@ -50,6 +51,10 @@ class SpecError(KitError):
 
 class ModelFileError(KitError):
     """A .tflite file, or what is appended to it, is damaged or does not fit together."""
+
+
+class LabelFileError(KitError):
+    """A file of labels cannot be read, or does not say one label for each score."""
 
 
 class InferenceError(KitError):

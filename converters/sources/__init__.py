@@ -3,7 +3,6 @@
 It stands on kit.model and kit.errors.
 """
 
-from converters.sources.label_files import read_label_file
 from converters.sources.read import read_source
 
-__all__ = ["read_label_file", "read_source"]
+__all__ = ["read_source"]

@@ -86,6 +86,11 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
     operators = micro_operators(model)
     data = _stripped(model)
     runner = Runner(data)
+    if file.card is not None and file.card.to_json()["schema_version"] > 1:
+        raise ConversionError(
+            "expected a square input in RGB, channels last, and scores as output, as the C sources "
+            "describe them, got another model"
+        )
     labels = file.labels or ()
     if labels and len(labels) != runner.output_width:
         raise ModelFileError(
@@ -95,7 +100,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
     preprocessing, normalisation = _preprocessing(file, runner.input)
     described = file.card or file.metadata
     macros = {
-        "INPUT_RESOLUTION": runner.input_resolution,
+        "INPUT_RESOLUTION": runner.image.height,
         **_tensor_macros("INPUT", runner.input),
         **normalisation,
         "OUTPUT_COUNT": runner.output_width,

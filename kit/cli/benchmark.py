@@ -8,10 +8,10 @@ from typing import Annotated
 from kit.cli.options import (
     OUTPUT,
     TIMING,
+    ForeignOptions,
     FormatOption,
     InterpreterOption,
     ModelArgument,
-    NormalisationOptions,
     option,
 )
 from kit.cli.terminal import TerminalReporter, print_json
@@ -19,7 +19,7 @@ from kit.cli.terminal import TerminalReporter, print_json
 
 def benchmark(
     model: ModelArgument,
-    known: NormalisationOptions,
+    known: ForeignOptions,
     image: Annotated[
         Path | None,
         option(TIMING, "The image to label.", metavar="FILE", show_default="a drawn JPEG"),

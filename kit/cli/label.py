@@ -11,8 +11,8 @@ from kit.cli.options import (
     ANSWERS,
     OUTPUT,
     ForceOption,
+    ForeignOptions,
     ModelArgument,
-    NormalisationOptions,
     ThreadsOption,
     option,
 )
@@ -26,7 +26,7 @@ def label(
             metavar="IMAGE", help="Image files, folders, or - for paths on standard input."
         ),
     ],
-    known: NormalisationOptions,
+    known: ForeignOptions,
     top_k: Annotated[
         int, option(ANSWERS, "Number of labels to give for each image.", metavar="N")
     ] = 3,

@@ -26,7 +26,7 @@ import typer
 
 from kit.choices import INTERPRETERS, PARTS, RECIPE_NAMES
 from kit.export.modes import AUTO_DROP, AUTO_MODES, MODES_AND_AUTO
-from kit.model.spec import FITS, QUANTIZATION_MODES, RESIZE_METHODS
+from kit.model.spec import FITS, OUTPUT_KINDS, QUANTIZATION_MODES, RESIZE_METHODS
 from kit.training.backbones import BACKBONES
 from kit.training.defaults import DEFAULT_BACKBONE, EPOCHS, FINE_TUNE_EPOCHS
 
@@ -419,26 +419,64 @@ class NormalisationOptions:
         ),
     ] = None
 
-    def numbers(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-        """Mean and std."""
+    def mean_and_std(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """As tuples."""
         return numbers(self.mean), numbers(self.std)
 
+
+@dataclass(frozen=True)
+class ForeignOptions(NormalisationOptions):
+    """What a .tflite file that others made may not say."""
+
+    input_resolution: Annotated[
+        int | None,
+        option(
+            NO_CARD,
+            "The side of the square input, if the model leaves it open.",
+            metavar="PIXELS",
+        ),
+    ] = None
+    output_tensor: Annotated[
+        str | None,
+        option(
+            NO_CARD,
+            "The output with the scores, by its name or number, if there are several.",
+            metavar="NAME",
+        ),
+    ] = None
+    output_kind: Annotated[
+        str | None,
+        option(
+            NO_CARD,
+            "What the output is, if the end of the graph does not tell.",
+            choices=OUTPUT_KINDS,
+            show_default="as the graph ends",
+        ),
+    ] = None
+
     def open(self, model: Path, **more: Any) -> Classifier:
-        """The model, opened with these."""
+        """The model, opened with these; what was found in it is told."""
+        from kit.cli.terminal import TerminalReporter
         from kit.runtime import Classifier
 
-        return Classifier.open(model, **self.arguments(), **more)
+        classifier = Classifier.open(model, **self.arguments(), **more)
+        for remark in classifier.remarks:
+            TerminalReporter().warn(f"{model}: {remark}")
+        return classifier
 
     def arguments(self) -> dict[str, Any]:
         """As kit.runtime.Classifier.open takes them."""
-        from kit.model.model_file import read_labels
+        from kit.model.labels import read_labels
 
-        mean, std = self.numbers()
+        mean, std = self.mean_and_std()
         return {
             "labels": None if self.labels is None else read_labels(self.labels),
             "mean": mean,
             "std": std,
             "resize": self.resize,
+            "input_resolution": self.input_resolution,
+            "output_tensor": self.output_tensor,
+            "output_kind": self.output_kind,
         }
 
 

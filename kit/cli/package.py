@@ -8,21 +8,21 @@ from typing import Annotated
 from kit.cli.options import (
     OUTPUT,
     ForceOption,
+    ForeignOptions,
     FormatOption,
     GivenFitOption,
     IntendedUseOption,
     ModelArgument,
-    NormalisationOptions,
     ThresholdOption,
     option,
 )
-from kit.cli.terminal import print_json
+from kit.cli.terminal import TerminalReporter, print_json
 
 
 def package(
     model: ModelArgument,
     output: Annotated[Path, option(OUTPUT, "The .tflite file to write.", metavar="FILE")],
-    known: NormalisationOptions,
+    known: ForeignOptions,
     fit: GivenFitOption = None,
     score_threshold: ThresholdOption = None,
     intended_use: IntendedUseOption = "",
@@ -32,17 +32,13 @@ def package(
     """Add labels, metadata and a card to a .tflite file that others made; its weights stay."""
     from kit.workflows.package import PackageSettings, package_model
 
-    mean, std = known.numbers()
     settings = PackageSettings(
-        labels=known.labels,
-        mean=mean,
-        std=std,
+        **{**known.arguments(), "labels": known.labels},
         fit=fit,
-        resize=known.resize,
         score_threshold=score_threshold,
         intended_use=intended_use,
     )
-    card = package_model(model, output, settings, force=force)
+    card = package_model(model, output, settings, force=force, reporter=TerminalReporter())
     if format == "json":
         print_json({"output": str(output), "size_bytes": output.stat().st_size, **card.to_json()})
     else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit.evaluation.metrics import Accuracy, Evaluation
+from kit.model.spec import PreprocessSpec
 
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import ModelEvaluation
@@ -248,9 +249,11 @@ def info_text(facts: dict[str, Any]) -> str:
     lines.append(f"quantization    {card['quantization']}")
     spec = card["preprocess"]
     lines.append(
-        f"preprocessing   {spec['input_resolution']} pixels, {spec['fit']}, {spec['resize']}, "
-        f"mean {spec['mean']}, std {spec['std']}"
+        f"preprocessing   {PreprocessSpec.from_json(spec).described}, {spec['fit']}, "
+        f"{spec['resize']}, mean {spec['mean']}, std {spec['std']}"
     )
+    if kind := card.get("output_kind"):
+        lines.append(f"output          {kind}")
     test = card["metrics"].get("test")
     if test:
         low, high = test["interval_95"]
@@ -267,6 +270,8 @@ def info_text(facts: dict[str, Any]) -> str:
     if point:
         lines.append(f"operating point {_point_text(point)}")
     lines.append(f"golden checks   {len(card['golden'])}")
+    digest = card["model_sha256"]
+    lines.append(f"digest          {digest or 'none: an earlier kit made the file'}")
     lines += [
         f"hint            num_threads {hint['num_threads']} on {hint['machine']} with "
         f"{hint['interpreter']} ({hint['latency_ms']:g} ms)"

@@ -218,11 +218,8 @@ def benchmark(
     warm_ups: int = WARM_UPS,
     interpreter: str | None = None,
     write: bool = False,
-    labels: Iterable[str] | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    resize: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    **known: Any,
 ) -> Benchmark:
     """Measures a file with each number of threads and each interpreter that is installed.
 
@@ -234,11 +231,8 @@ def benchmark(
         warm_ups: between the first image and those that count.
         interpreter: one of INTERPRETERS; default: KIT_INTERPRETER, else all that are installed.
         write: store the best numbers of threads in the file's card: `write_hints`.
-        labels: for a file without a card, as mean, std and resize: see `Classifier.open`.
-        mean: see labels.
-        std: see labels.
-        resize: see labels.
         say: takes lines of progress.
+        known: what `Classifier.open` takes for a file without a card: labels, mean and so on.
 
     Raises:
         ModelFileError: as `Classifier.open`; `write` for a file without a card.
@@ -256,10 +250,8 @@ def benchmark(
         if not low <= value <= high:
             raise ValueError(f"expected {low} to {high} {name}, got {value}")
     names = _interpreters(interpreter)
-    with Classifier.open(
-        path, num_threads=1, labels=labels, mean=mean, std=std, resize=resize
-    ) as classifier:
-        file, spec = classifier.file, classifier.preprocess
+    classifier = Classifier.open(path, num_threads=1, **known)
+    file = classifier.file
     if write and file.card is None:
         raise ModelFileError(
             f"{path}: expected a card to store the best number of threads in, it has none: "
@@ -271,14 +263,14 @@ def benchmark(
 
     measurements: list[Measurement] = []
     unavailable: dict[str, str] = {}
-    with TemporaryDirectory(prefix="kit-") as folder:
+    with TemporaryDirectory(prefix="kit-") as folder, classifier:
         image_path = _drawn(folder) if image is None else os.fspath(image)
         described = _describe(image_path, drawn=image is None)
         for name in names:
             for num_threads in range(1, most_threads + 1):
                 say(f"{name}, {num_threads} thread{'s' * (num_threads > 1)}: {runs} images")
                 try:
-                    row = _measure(name, num_threads, file.path, image_path, spec, warm_ups, runs)
+                    row = _measure(name, num_threads, classifier, image_path, warm_ups, runs)
                 except KitError as error:
                     unavailable[name] = str(error)
                     say(f"{name}: {error}")
@@ -289,7 +281,7 @@ def benchmark(
     result = Benchmark(
         str(path),
         file.size_bytes,
-        count_file(path),
+        count_file(file.path),
         machine_kind(),
         described,
         warm_ups,
@@ -326,8 +318,8 @@ def measure_here(request: str, began: float) -> str:
     """One measurement, in a process that did nothing before; `_measure` starts it.
 
     Args:
-        request: JSON object with `model`, `image`, `preprocess`, `num_threads` and `images` (how
-            often to label it).
+        request: JSON object with `model`, `image`, `preprocess`, `output_tensor`, `num_threads` and
+            `images` (how often to label it).
         began: time.perf_counter() before the kit was imported.
 
     Returns:
@@ -340,9 +332,14 @@ def measure_here(request: str, began: float) -> str:
 
         imported = perf_counter()
         read_model_file(asked["model"])
-        runner = Runner(asked["model"], asked["num_threads"])
-        loaded = perf_counter()
         spec = PreprocessSpec.from_json(asked["preprocess"])
+        runner = Runner(
+            asked["model"],
+            asked["num_threads"],
+            size=(spec.height, spec.width),
+            output_tensor=asked.get("output_tensor"),
+        )
+        loaded = perf_counter()
         images = [_label(runner, spec, asked["image"]) for _ in range(asked["images"])]
         peak = _peak_memory()
     except KitError as error:
@@ -361,7 +358,7 @@ def measure_here(request: str, began: float) -> str:
 def _label(runner: Runner, spec: PreprocessSpec, image: str) -> list[float]:
     """Milliseconds of each stage."""
     began = perf_counter()
-    pixels = read_image(image, spec.input_resolution)
+    pixels = read_image(image, spec.longer_side)
     decoded = perf_counter()
     tensor = to_input(pixels, spec, runner.input.dtype, runner.input.quantization)
     preprocessed = perf_counter()
@@ -373,9 +370,8 @@ def _label(runner: Runner, spec: PreprocessSpec, image: str) -> list[float]:
 def _measure(
     name: str,
     num_threads: int,
-    model: os.PathLike[str],
+    classifier: Classifier,
     image: str,
-    spec: PreprocessSpec,
     warm_ups: int,
     runs: int,
 ) -> Measurement:
@@ -383,9 +379,10 @@ def _measure(
     import subprocess
 
     request = {
-        "model": os.path.abspath(model),
+        "model": os.path.abspath(classifier.file.path),
         "image": os.path.abspath(image),
-        "preprocess": spec.to_json(),
+        "preprocess": classifier.preprocess.to_json(),
+        "output_tensor": classifier.output_tensor,
         "num_threads": num_threads,
         "images": 1 + warm_ups + runs,
     }

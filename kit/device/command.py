@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from kit import __version__
 from kit.device.label import (
@@ -19,8 +19,8 @@ from kit.device.label import (
     write_results,
 )
 from kit.errors import KitError, in_words
-from kit.model.model_file import read_labels
-from kit.model.spec import RESIZE_METHODS
+from kit.model.labels import read_labels
+from kit.model.spec import OUTPUT_KINDS, RESIZE_METHODS
 from kit.reporting import allow_any_name, plain_warnings
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.paths import image_paths
@@ -49,10 +49,7 @@ def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None
         image=options.images[0] if options.images else None,
         most_threads=options.num_threads,
         write=options.write,
-        labels=read_labels(options.labels) if options.labels else None,
-        mean=options.mean,
-        std=options.std,
-        resize=options.resize,
+        **_known(options),
         say=lambda line: print(line, file=err, flush=True),
     )
     if options.format == "json":
@@ -286,7 +283,7 @@ def _add_foreign_model(parser: argparse.ArgumentParser) -> None:
     add(
         "--labels",
         metavar="FILE",
-        help="Read labels from this text file, with one label on each line.",
+        help="Read labels from this file: a label on each line, JSON or CSV.",
     )
     add(
         "--mean",
@@ -305,6 +302,35 @@ def _add_foreign_model(parser: argparse.ArgumentParser) -> None:
         choices=RESIZE_METHODS,
         help=f"Resize images with this method (by default {RESIZE_METHODS[0]}).",
     )
+    add(
+        "--input-resolution",
+        type=int,
+        metavar="PIXELS",
+        help="Give the input this side, if the model leaves it open.",
+    )
+    add(
+        "--output-tensor",
+        metavar="NAME",
+        help="Take the scores from this output, by its name or number, if there are several.",
+    )
+    add(
+        "--output-kind",
+        choices=OUTPUT_KINDS,
+        help="Say what the output is, if the end of the graph does not tell.",
+    )
+
+
+def _known(options: argparse.Namespace) -> dict[str, Any]:
+    """What the file of a model may not say, as Classifier.open takes it."""
+    return {
+        "labels": read_labels(options.labels) if options.labels else None,
+        "mean": options.mean,
+        "std": options.std,
+        "resize": options.resize,
+        "input_resolution": options.input_resolution,
+        "output_tensor": options.output_tensor,
+        "output_kind": options.output_kind,
+    }
 
 
 def _mistake(options: argparse.Namespace) -> str | None:
@@ -377,12 +403,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             score_threshold=options.score_threshold,
             category_allowlist=options.allow,
             category_denylist=options.deny,
-            labels=read_labels(options.labels) if options.labels else None,
-            mean=options.mean,
-            std=options.std,
-            resize=options.resize,
+            **_known(options),
         )
         with classifier:
+            for remark in classifier.remarks:
+                print(f"warning: {options.model}: {remark}", file=sys.stderr)
             passed = run_self_test(classifier, sys.stdout) if options.self_test else True
             if options.output:
                 passed &= record(classifier, options, sys.stderr)

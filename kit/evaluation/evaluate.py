@@ -159,6 +159,12 @@ def evaluate_model(
         DataError: the images cannot be used, or none is left, or the card has no split.
         InferenceError: the model fails when it runs.
     """
+    if classifier.output_kind == "independent_scores":
+        raise DataError(
+            f"{classifier.file.path}: expected a model that gives each image one label, got a "
+            "multi-label model, whose labels have a sigmoid each: its best label alone says "
+            "nothing, so nothing was measured; kit label shows all its scores"
+        )
     dataset = load_dataset(images, data, classifier.labels)
     warnings = list(dataset.warnings)
     card = classifier.file.card

@@ -18,6 +18,7 @@ from kit.model.model_file import (
     LABELS_NAME,
     append_files,
     card_content,
+    digest_of,
     read_model_file,
 )
 from kit.model.spec import ModelCard
@@ -79,7 +80,7 @@ def finish(
         with Classifier.open(path) as classifier:
             golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])
             card = measure(classifier, replace(card, golden=golden))
-        _write(path, flatbuffer, card)
+        card = _write(path, flatbuffer, card)
         with Classifier.open(path) as classifier:
             failed = [check.pattern for check in self_test(classifier) if not check.passed]
         content = path.read_bytes()
@@ -91,10 +92,14 @@ def finish(
     return Finished(content, card, operators)
 
 
-def _write(path: Path, flatbuffer: bytes, card: ModelCard) -> None:
+def _write(path: Path, flatbuffer: bytes, card: ModelCard) -> ModelCard:
+    """Writes the packaged file; returns the card as it stands there."""
     labels = "".join(f"{label}\n" for label in card.labels)
+    model = add_metadata(flatbuffer, card)
+    card = replace(card, model_sha256=digest_of(model))
     appended = {LABELS_NAME: labels.encode(), CARD_NAME: card_content(card.to_json())}
-    path.write_bytes(append_files(add_metadata(flatbuffer, card), appended))
+    path.write_bytes(append_files(model, appended))
+    return card
 
 
 def package_versions() -> dict[str, str]:

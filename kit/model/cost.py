@@ -21,7 +21,7 @@ from typing import Any
 
 from kit.errors import ModelFileError
 from kit.model.flatbuffer import Buffer, Table
-from kit.model.model_file import operator_codes
+from kit.model.operators import operator_codes
 
 _CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED = 3, 4, 9
 _TRANSPOSE_CONV, _BATCH_MATMUL, _DEQUANTIZE = 67, 126, 6

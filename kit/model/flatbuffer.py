@@ -23,7 +23,17 @@ class Table:
         self._buffer = buffer
         self._position = position
         self._vtable = position - self._read("<i", position)
-        self._fields = (self._read("<H", self._vtable) - 4) // 2
+        size = self._read("<H", self._vtable)
+        self._size = self._read("<H", self._vtable + 2)
+        # Interpreters read both without a look at where the file ends.
+        if (
+            size < 4
+            or size % 2
+            or self._vtable + size > len(buffer)
+            or position + self._size > len(buffer)
+        ):
+            raise ModelFileError(_TRUNCATED)
+        self._fields = (size - 4) // 2
 
     @classmethod
     def root(cls, buffer: Buffer, identifier: bytes, start: int = 0) -> Table:
@@ -39,6 +49,8 @@ class Table:
         if field >= self._fields:
             return None
         offset = self._read("<H", self._vtable + 4 + 2 * field)
+        if offset >= self._size and offset:
+            raise ModelFileError(_TRUNCATED)
         return self._position + offset if offset else None
 
     def _target(self, field: int) -> int | None:
@@ -63,7 +75,7 @@ class Table:
         if start is None:
             return memoryview(b"")
         length = self._read("<I", start)
-        if start + 4 + length > len(self._buffer):
+        if start < 0 or start + 4 + length > len(self._buffer):
             raise ModelFileError(_TRUNCATED)
         return memoryview(self._buffer)[start + 4 : start + 4 + length]
 
@@ -82,13 +94,20 @@ class Table:
         start = self._target(field)
         return 0 if start is None else self._read("<I", start)
 
+    def length_of(self, field: int, size_bytes: int) -> int:
+        """Length of a vector of elements of this size, all of which are there."""
+        start, length = self._target(field), self.length(field)
+        if start is not None and start + 4 + size_bytes * length > len(self._buffer):
+            raise ModelFileError(_TRUNCATED)
+        return length
+
     def table(self, field: int) -> Table | None:
         target = self._target(field)
         return None if target is None else Table(self._buffer, target)
 
     def tables(self, field: int) -> Iterator[Table]:
         start = self._target(field)
-        for index in range(self.length(field)):
+        for index in range(self.length_of(field, 4)):
             assert start is not None
             slot = start + 4 + 4 * index
             yield Table(self._buffer, slot + self._read("<I", slot))

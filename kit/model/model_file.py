@@ -6,6 +6,7 @@ below are those of tensorflow/lite/schema.fbs and metadata_schema.fbs 1.5.0.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import mmap
@@ -13,13 +14,17 @@ import os
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kit.errors import KitError, ModelFileError, SpecError
+from kit.errors import ModelFileError, SpecError
+from kit.model.endings import Ending, output_ending
 from kit.model.flatbuffer import Buffer, Table
-from kit.model.spec import ModelCard, check_labels, load_json
+from kit.model.labels import parse_labels
+from kit.model.operators import operator_codes
+from kit.model.soundness import check_model
+from kit.model.spec import ModelCard, load_json
 
 LABELS_NAME = "labels.txt"
 CARD_NAME = "kit.json"
@@ -54,9 +59,10 @@ class ModelFile:
         path: where it is.
         size_bytes: size of the whole file.
         operators: builtin operator code (0 to 32 bit), name of a custom one, and version.
-        card: the kit's own; None in a file that others made.
+        card: the kit's own, whose digest fits the model; None in a file that others made.
         labels: from the card, or from TFLite Metadata; None where the file carries none.
         metadata: TFLite Metadata; None where the file carries none.
+        endings: how each output of a file without a card ends, by the number of its tensor.
     """
 
     path: Path
@@ -65,17 +71,25 @@ class ModelFile:
     card: ModelCard | None
     labels: tuple[str, ...] | None
     metadata: TfliteMetadata | None
+    endings: Mapping[int, Ending] = field(default_factory=dict)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
-    """Reads all but the weights.
+    """Reads a file and checks that it is whole.
+
+    What the kit made is compared with the digest in its card; of anything else the flatbuffer is
+    walked (kit.model.soundness).
 
     Raises:
-        ModelFileError: the file is missing, is no TensorFlow Lite model, is truncated, or what is
-            appended to it is damaged, too large or contradicts itself.
+        ModelFileError: the file is missing, is no TensorFlow Lite model, is damaged or changed, or
+            what is appended to it is damaged, too large or contradicts itself.
     """
     path = Path(path)
     try:
+        if path.exists() and not (
+            path.is_file() or path.is_dir()
+        ):  # to open a pipe would wait for ever
+            raise ModelFileError(f"{path}: expected a .tflite model, got something that is no file")
         with path.open("rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes < 16:
@@ -84,8 +98,23 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
                 )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
                 operators, metadata = _read_flatbuffer(buffer)
-            names = {metadata.labels_name if metadata else "", LABELS_NAME, CARD_NAME}
-            entries = _read_entries(file, names)
+                names = {metadata.labels_name if metadata else "", LABELS_NAME, CARD_NAME}
+                entries, end = _read_entries(file, names)
+                card, labels = _card_and_labels(entries, metadata)
+                endings = {}
+                if card is None or not card.model_sha256:
+                    model = Table.root(buffer, b"TFL3")
+                    check_model(model)
+                    outputs = next(model.tables(2)).integers(2)
+                    endings = {tensor: output_ending(model, tensor) for tensor in outputs}
+                    del model  # else the map of the file could not be closed
+                elif digest_of(buffer, end) != card.model_sha256:
+                    raise ModelFileError(
+                        "expected a model as it was made, by the digest in its card, got one that "
+                        "was changed: copy the file again"
+                    )
+    except SpecError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     except ModelFileError as error:
         message = str(error)
         raise ModelFileError(
@@ -95,11 +124,13 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelFileError(
             f"{path}: expected a readable .tflite model: {error.strerror or error}"
         ) from error
-    try:
-        card, labels = _card_and_labels(entries, metadata)
-    except (SpecError, ModelFileError) as error:
-        raise ModelFileError(f"{path}: {error}") from error
-    return ModelFile(path, size_bytes, operators, card, labels, metadata)
+    return ModelFile(path, size_bytes, operators, card, labels, metadata, endings)
+
+
+def digest_of(content: Buffer, end: int | None = None) -> str:
+    """SHA-256 of a model, in hexadecimal: of all that stands before the appended archive."""
+    with memoryview(content) as view, view[:end] as model:
+        return hashlib.sha256(model).hexdigest()
 
 
 def append_files(flatbuffer: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -141,29 +172,6 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
     return append_files(content[:end], files)
 
 
-def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Labels of a text file, one on each line; raises KitError if it cannot be read."""
-    try:
-        return parse_labels(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, SpecError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise KitError(f"{path}: expected a text file with a label a line: {reason}") from error
-
-
-def parse_labels(text: str) -> tuple[str, ...]:
-    """Labels from a label file: one a line, in the order of the scores.
-
-    Raises SpecError for an empty file. A line break at the end ends the last line.
-    """
-    # Only what ends a line in a text file: a label may hold any other character, blanks too.
-    lines = text.removeprefix("\ufeff").split("\n")
-    labels = tuple(line.removesuffix("\r") for line in lines)
-    while labels and not labels[-1]:
-        labels = labels[:-1]
-    check_labels(labels)
-    return labels
-
-
 def _card_and_labels(
     entries: dict[str, bytes], metadata: TfliteMetadata | None
 ) -> tuple[ModelCard | None, tuple[str, ...] | None]:
@@ -190,10 +198,14 @@ def _card_and_labels(
     return card, card.labels
 
 
-def _read_entries(file: object, names: Collection[str]) -> dict[str, bytes]:
-    """The appended files with these names; empty where nothing is appended."""
+def _read_entries(file: object, names: Collection[str]) -> tuple[dict[str, bytes], int | None]:
+    """The appended files with these names, and where the archive begins.
+
+    Empty and None where nothing is appended.
+    """
     if not zipfile.is_zipfile(file):  # type: ignore[arg-type]
-        return {}
+        return {}, None
+    start: int | None = None
     entries: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(file) as archive:  # type: ignore[call-overload]
@@ -202,6 +214,7 @@ def _read_entries(file: object, names: Collection[str]) -> dict[str, bytes]:
                 raise ModelFileError(
                     f"expected at most {_ENTRY_LIMIT} appended files, got {len(infos)}"
                 )
+            start = min((info.header_offset for info in infos), default=None)
             for info in infos:
                 if info.filename not in names:
                     continue
@@ -227,7 +240,7 @@ def _read_entries(file: object, names: Collection[str]) -> dict[str, bytes]:
         raise ModelFileError(
             f"expected a sound zip archive behind the model, got a damaged one: {error}"
         ) from error
-    return entries
+    return entries, start
 
 
 def _read_flatbuffer(
@@ -254,15 +267,6 @@ def _read_flatbuffer(
         if entry.text(0) == "TFLITE_METADATA" and index < len(buffers):
             return operators, _read_metadata(bytes(buffers[index].data(0)))
     return operators, None
-
-
-def operator_codes(model: Table) -> tuple[tuple[int, str, int], ...]:
-    """The operators as ModelFile has them; nodes of the graph refer to them by position."""
-    return tuple(
-        # The code was a signed byte until 127 was not enough (schema 3a).
-        (max(code.integer(0, "<b"), code.integer(3)), code.text(1), code.integer(2, default=1))
-        for code in model.tables(1)
-    )
 
 
 def _read_metadata(data: bytes) -> TfliteMetadata:

@@ -113,6 +113,13 @@ class PreprocessSpec:
         """Height and width for people: `224` of a square one, else `160x224`."""
         return str(self.height) + ("" if self.is_square() else f"x{self.width}")
 
+    @property
+    def described(self) -> str:
+        """The input for people, as in `224 pixels` or `160x224 pixels, grey, channels first`."""
+        more = [] if self.channels == 3 else ["grey"]
+        more += [] if self.layout == "NHWC" else ["channels first"]
+        return ", ".join((f"{self.size} pixels", *more))
+
     def is_square(self) -> bool:
         return self.height == self.width
 

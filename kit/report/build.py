@@ -325,9 +325,7 @@ def _accepted(screening: ModelCard | None) -> Iterator[tuple[str, Accuracy]]:
 
 def _model_text(card: ModelCard) -> str:
     alpha = "" if card.alpha is None else f" alpha {card.alpha:g}"
-    return (
-        f"{card.backbone}{alpha} at {card.preprocess.input_resolution} pixels, {card.quantization}"
-    )
+    return f"{card.backbone}{alpha} at {card.preprocess.described}, {card.quantization}"
 
 
 def _card_facts(card: ModelCard) -> Iterator[tuple[str, str]]:
@@ -336,7 +334,7 @@ def _card_facts(card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "images of each part", ", ".join(f"{count} {part}" for part, count in images.items())
     yield "weights it started from", card.weights
     spec = card.preprocess
-    yield "input", f"{spec.input_resolution} pixels, {spec.fit}, {spec.resize}"
+    yield "input", f"{spec.described}, {spec.fit}, {spec.resize}"
     if card.temperature is not None:
         yield "temperature of the scores", f"{card.temperature:.3f}, fitted on the validation part"
     if card.created:

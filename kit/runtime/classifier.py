@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.errors import ImageError, KitError, ModelFileError
+from kit.model.labels import read_labels
 from kit.model.model_file import ModelFile, read_model_file
+from kit.model.output import to_scores
 from kit.model.preprocess import Pixels, to_input
 from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
 from kit.runtime.explain import ActivationMap, seen_part
+from kit.runtime.foreign import labels_of, output_kind_of, preprocess_of
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner, RunnerPool, interpreter_name
 from kit.runtime.parallel import default_threads, ordered_map
+from kit.runtime.teachable_machine import FIT, MEAN, STD, is_archive, unpack
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     import numpy.typing as npt
 
 
@@ -115,6 +121,9 @@ class Classifier:
         file: what was read from disk.
         labels: one for each score.
         preprocess: what turns an image into the model's input.
+        output_kind: what the model's output is, one of kit.model.spec.OUTPUT_KINDS.
+        remarks: sentences on what was found in a file without a card.
+        output_tensor: name of the output with the scores, where there are several.
     """
 
     def __init__(
@@ -127,16 +136,24 @@ class Classifier:
         top_k: int | None,
         score_threshold: float,
         shown: npt.NDArray[np.bool_],
+        output_kind: str = "scores",
+        remarks: tuple[str, ...] = (),
+        output_tensor: str | None = None,
+        unpacked: TemporaryDirectory[str] | None = None,
     ) -> None:
         self.file = file
         self.labels = labels
         self.preprocess = preprocess
+        self.output_kind = output_kind
+        self.remarks = remarks
+        self.output_tensor = output_tensor
+        self._unpacked = unpacked  # a folder, which goes with this object
         self._runner = runner
         self._num_threads = num_threads
         self._top_k = top_k
         self._score_threshold = score_threshold
         self._shown = shown
-        self._single_runners = RunnerPool(lambda: Runner(file.path, 1))
+        self._single_runners = RunnerPool(self.new_runner)
 
     @classmethod
     def open(
@@ -153,11 +170,15 @@ class Classifier:
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         resize: str | None = None,
+        fit: str | None = None,
+        input_resolution: int | None = None,
+        output_tensor: str | None = None,
+        output_kind: str | None = None,
     ) -> Classifier:
         """Reads and checks the file, and builds the interpreter.
 
         Args:
-            path: a .tflite image classifier.
+            path: a .tflite image classifier, or a zip archive of one by Teachable Machine.
             num_threads: number of threads. None: for an image by itself what the card's hints say
                 of this kind of machine, else the number of cores, at most 4.
             single_image: whether one image is all that will be labelled. Without a hint a small
@@ -170,6 +191,11 @@ class Classifier:
             mean: subtracted from pixels of 0 to 255, for a float file that has none.
             std: divides what is left; one value or three, like mean.
             resize: the resize method, for a file without a card; None: `bilinear`.
+            fit: how photographs get the input's aspect, for a file without a card; None: `stretch`.
+            input_resolution: side of the input in pixels, for a file that leaves it open.
+            output_tensor: name of the output with the scores, for a file that has several.
+            output_kind: one of kit.model.spec.OUTPUT_KINDS, for a file without a card; None: as its
+                graph says.
 
         Raises:
             ModelFileError: the file is damaged, is no image classifier, or lacks labels or
@@ -178,28 +204,49 @@ class Classifier:
             MissingDependencyError: there is no interpreter package.
             ValueError: contradicting or impossible arguments.
         """
-        file = read_model_file(path)
-        if file.card is not None and any(v is not None for v in (labels, mean, std, resize)):
-            raise ValueError(
-                f"{path}: its card says labels and preprocessing: "
-                "leave out labels, mean, std and resize"
-            )
         for name, value in (("num_threads", num_threads), ("top_k", top_k)):
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
+        unpacked = None
+        if is_archive(path):
+            from tempfile import TemporaryDirectory
+
+            unpacked = TemporaryDirectory(prefix="kit-")
+            export = unpack(path, unpacked.name, (".tflite",))
+            labels = read_labels(export.labels) if labels is None else labels
+            fit = fit or FIT
+            file = read_model_file(export.model)
+        else:
+            file = read_model_file(path)
+        given = (labels, mean, std, resize, fit, input_resolution, output_tensor, output_kind)
+        if file.card is not None and any(value is not None for value in given):
+            raise ValueError(
+                f"{path}: its card says labels and preprocessing: leave out labels, mean, std, "
+                "resize, fit, input_resolution, output_tensor and output_kind"
+            )
         try:
             threads = num_threads or _hinted_threads(file) or _threads(file, single_image)
-            runner = Runner(file.path, threads)
+            runner = Runner(
+                file.path, threads, size=_size(file, input_resolution), output_tensor=output_tensor
+            )
+            _check_size(file, runner, input_resolution)
             _check_outputs(file, runner)
-            names = _labels(file, labels, runner)
-            spec = _preprocess(file, mean, std, resize, runner)
+            known = file.labels if labels is None else tuple(labels)
+            kind, remarks = output_kind_of(file, output_kind, runner)
+            names = labels_of(known, runner, kind)
+            if unpacked is not None and mean is None and runner.input.dtype == "float32":
+                mean, std = MEAN, STD
+            spec = preprocess_of(file, mean, std, resize, fit, runner)
         except KitError as error:
             raise type(error)(f"{path}: {error}") from error
         if score_threshold is None:
             score_threshold = _own_threshold(file)
         shown = _shown(names, tuple(category_allowlist), tuple(category_denylist))
         workers = num_threads or default_threads()
-        return cls(file, names, spec, runner, workers, top_k, score_threshold, shown)
+        return cls(
+            *(file, names, spec, runner, workers, top_k, score_threshold, shown),
+            *(kind, remarks, output_tensor, unpacked),
+        )
 
     def __enter__(self) -> Classifier:
         return self
@@ -217,6 +264,18 @@ class Classifier:
         if hasattr(self, "_runner"):
             del self._runner
         self._single_runners.clear()
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+
+    def new_runner(self, num_threads: int = 1, plain_kernels: bool = False) -> Runner:
+        """One more interpreter of the file; see Runner."""
+        return Runner(
+            self.file.path,
+            num_threads,
+            plain_kernels=plain_kernels,
+            size=(self.preprocess.height, self.preprocess.width),
+            output_tensor=self.output_tensor,
+        )
 
     def scores(self, image: Any) -> npt.NDArray[np.float32]:
         """All scores of one image, in the order of `labels`.
@@ -235,7 +294,7 @@ class Classifier:
 
     def answer(self, image: Any) -> Answer:
         """All that the model gives, but for the activation map; as `scores`."""
-        return self._run(self._runner, read_image(image, self.preprocess.input_resolution))
+        return self._run(self._runner, read_image(image, self.preprocess.longer_side))
 
     def scores_of_files(
         self, paths: Iterable[str | os.PathLike[str]]
@@ -266,7 +325,7 @@ class Classifier:
                 f"{self.file.path}: expected a screening model with an activation map, it has "
                 "none: train or convert with --screening"
             )
-        pixels = read_image(image, self.preprocess.input_resolution)
+        pixels = read_image(image, self.preprocess.longer_side)
         found = self._run(self._runner, pixels)
         name = str(image) if isinstance(image, str | os.PathLike) else None
         classification = self.classification(name, found.scores, found.unfamiliarity)
@@ -321,7 +380,7 @@ class Classifier:
     ) -> Iterator[tuple[str, Answer | Failure]]:
         def work(path: str | os.PathLike[str]) -> tuple[str, Answer | Failure]:
             try:
-                pixels = read_image(path, self.preprocess.input_resolution)
+                pixels = read_image(path, self.preprocess.longer_side)
             except ImageError as error:
                 return str(path), Failure(str(path), str(error))
             with self._single_runners.borrowed() as runner:
@@ -331,7 +390,7 @@ class Classifier:
 
     def _run(self, runner: Runner, pixels: Pixels) -> Answer:
         tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
-        scores = runner.run(tensor)
+        scores = to_scores(runner.run(tensor), self.output_kind)
         if UNFAMILIARITY not in runner.further_outputs:
             return Answer(scores)
         return Answer(scores, float(runner.further(UNFAMILIARITY).item()))
@@ -361,67 +420,27 @@ def _check_outputs(file: ModelFile, runner: Runner) -> None:
         )
 
 
-def _labels(file: ModelFile, given: Iterable[str] | None, runner: Runner) -> tuple[str, ...]:
-    labels = file.labels if given is None else tuple(given)
-    if labels is None:
-        raise ModelFileError(
-            f"expected labels for its {runner.output_width} scores, the file has none: "
-            "give a label file (--labels FILE)"
-        )
-    if len(labels) != runner.output_width:
-        raise ModelFileError(
-            f"expected {runner.output_width} labels, one for each score, got {len(labels)}: "
-            "these labels belong to another model"
-        )
-    return labels
-
-
-def _preprocess(
-    file: ModelFile,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    resize: str | None,
-    runner: Runner,
-) -> PreprocessSpec:
+def _check_size(file: ModelFile, runner: Runner, input_resolution: int | None) -> None:
+    wanted = _size(file, input_resolution)
+    found = runner.image.height, runner.image.width
+    if wanted is None or wanted == found:
+        return
+    sizes = [" by ".join(dict.fromkeys(map(str, size))) for size in (wanted, found)]
     if file.card is not None:
-        spec = file.card.preprocess
-        if spec.input_resolution != runner.input_resolution:
-            raise ModelFileError(
-                f"expected an input of {spec.input_resolution} pixels, as its card says, "
-                f"got one of {runner.input_resolution}: package the model again"
-            )
-        return spec
-    if mean is None and std is None and file.metadata is not None and runner.input.dtype != "uint8":
-        # A uint8 input takes pixels as they are, as in MediaPipe: its scale does the rest.
-        mean, std = file.metadata.mean or None, file.metadata.std or None
-        if any(values is not None and len(values) not in (1, 3) for values in (mean, std)):
-            raise ModelFileError(
-                "expected a mean and a std for all channels or three in its metadata, "
-                f"got {len(mean or ())} and {len(std or ())}"
-            )
-    if (mean is None) != (std is None):
-        raise ModelFileError("expected mean and std together, got one of them")
-    if mean is None and runner.input.dtype == "float32":
         raise ModelFileError(
-            "expected to be told how its float input is normalised: give mean and std "
-            "(--mean 127.5 --std 127.5 for most MobileNets, --mean 0 --std 255 for some others)"
+            f"expected an input of {sizes[0]} pixels, as its card says, got one of {sizes[1]}: "
+            "package the model again"
         )
-    return PreprocessSpec(
-        input_resolution=runner.input_resolution,
-        resize=resize or "bilinear",
-        mean=_per_channel(mean),
-        std=_per_channel(std),
+    raise ModelFileError(
+        f"expected the model's own input resolution, {sizes[1]}, got --input-resolution {sizes[0]}"
     )
 
 
-def _per_channel(values: tuple[float, ...] | None) -> tuple[float, float, float] | None:
-    if values is None:
-        return None
-    if len(values) == 1:
-        return (float(values[0]),) * 3
-    if len(values) == 3:
-        return (float(values[0]), float(values[1]), float(values[2]))
-    raise ValueError(f"expected one value for all channels or three, got {len(values)}")
+def _size(file: ModelFile, input_resolution: int | None) -> tuple[int, int] | None:
+    """Height and width of the input, where they are known before the interpreter tells them."""
+    if file.card is not None:
+        return file.card.preprocess.height, file.card.preprocess.width
+    return None if input_resolution is None else (input_resolution, input_resolution)
 
 
 def _own_threshold(file: ModelFile) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,17 +93,66 @@ class Tensor:
         return {**asdict(self), "shape": list(self.shape)}
 
 
-class Runner:
-    """One interpreter with one RGB image as input and one row of numbers as output.
+@dataclass(frozen=True)
+class ImageShape:
+    """What kind of image an input takes.
 
-    A screening model has further outputs, which `further` reads.
+    Attributes:
+        height: in pixels; 0 where the model leaves it open.
+        width: in pixels; 0 where the model leaves it open.
+        channels: 3 for RGB, 1 for grey.
+        layout: one of kit.model.spec.LAYOUTS.
+    """
+
+    height: int
+    width: int
+    channels: int
+    layout: str
+
+    @classmethod
+    def of(cls, shape: Sequence[int], signature: Sequence[int]) -> ImageShape:
+        """From an input's shape and the same with -1 for lengths that are left open.
+
+        Raises ModelFileError where it is no image.
+        """
+        known = [
+            -1 if open_ < 0 else length for length, open_ in zip(shape, signature, strict=True)
+        ]
+        if len(known) == 4 and known[3] in (1, 3):
+            (height, width), channels, layout = known[1:3], known[3], "NHWC"
+        elif len(known) == 4 and known[1] in (1, 3):
+            (height, width), channels, layout = known[2:4], known[1], "NCHW"
+        else:
+            raise ModelFileError(
+                "expected an image classifier, its input [1, height, width, 3] in RGB (or 1 for "
+                f"grey), or with these channels first, got an input of {list(shape)}"
+            )
+        return cls(max(height, 0), max(width, 0), channels, layout)
+
+    def is_open(self) -> bool:
+        return not (self.height and self.width)
+
+    def dimensions(self, batch: int) -> list[int]:
+        """The shape of a tensor of so many images."""
+        size = [self.height, self.width]
+        if self.layout == "NHWC":
+            return [batch, *size, self.channels]
+        return [batch, self.channels, *size]
+
+
+class Runner:
+    """One interpreter with one image as input and one row of numbers as output.
+
+    A screening model has further outputs, which `further` reads. Of another model with several
+    outputs one is chosen.
 
     Not for two threads at once; one for each thread is cheap, the weights are mapped.
 
     Attributes:
-        input: `[1, side, side, 3]` of float32, uint8 or int8.
+        input: one image of float32, uint8 or int8.
+        image: its height, width, channels and layout.
         output: a row of float32, uint8, int8 or int16.
-        input_resolution: side of the square input, in pixels.
+        output_index: of the row's tensor in the file.
         output_width: how many numbers `run` returns.
         further_outputs: names of those besides the row, in kit.model.spec; none of a plain file.
     """
@@ -113,6 +163,8 @@ class Runner:
         num_threads: int = 1,
         batch: int = 1,
         plain_kernels: bool = False,
+        size: tuple[int, int] | None = None,
+        output_tensor: str | None = None,
     ) -> None:
         """Builds the interpreter.
 
@@ -121,66 +173,95 @@ class Runner:
             num_threads: number of threads that one inference may use.
             batch: images in one inference.
             plain_kernels: leave out XNNPACK, as a runtime does that was built without it.
+            size: height and width in pixels, for a model that leaves them open.
+            output_tensor: name of the row, for a model with several outputs.
 
         Raises:
-            ModelFileError: its input is no RGB image, or its output no row of numbers.
+            ModelFileError: its input is no image, its output no row of numbers, or it leaves open
+                what was not given either.
             InferenceError: the interpreter refuses the model.
             MissingDependencyError: there is no interpreter package.
         """
-        interpreter_class = _interpreter_class()
-        source = (
-            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-        )
-        options: dict[str, Any] = {"num_threads": num_threads, **source}
-        if plain_kernels:
-            resolvers = sys.modules[interpreter_class.__module__].OpResolverType
-            options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        _interpreter_class()  # its errors are not the model's
+        self._make = partial(_interpreter, _source(model), num_threads, plain_kernels)
         try:
             with quiet_native:
-                self._interpreter = interpreter_class(**options)
-                self._interpreter.allocate_tensors()
+                self._interpreter = self._make()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:
             raise InferenceError(_explain(error)) from error
-        further = {output["name"]: output["index"] for output in outputs[1:]}
-        if len(inputs) != 1 or not outputs or further.keys() - {UNFAMILIARITY, ACTIVATION_MAP}:
+        if len(inputs) != 1 or not outputs:
             raise ModelFileError(
                 "expected an image classifier with one input and one output, "
                 f"got {len(inputs)} and {len(outputs)}"
             )
-        self.input, self.output = _tensor(inputs[0]), _tensor(outputs[0])
-        shape = self.input.shape
-        if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
-            raise ModelFileError(
-                "expected an image classifier, its input [1, side, side, 3] in RGB, "
-                f"got an input of {list(shape)}"
-            )
-        if any(length < 0 for length in inputs[0].get("shape_signature", ())[1:]):
-            raise ModelFileError(
-                "expected an input of a fixed size, got one that is left open: "
-                "convert the model again with its height and width"
-            )
+        (detail,) = inputs
+        self._input_index = detail["index"]
+        shape = [int(length) for length in detail["shape"]]
+        signature = detail.get("shape_signature", shape)
+        try:
+            image = ImageShape.of(shape, signature if len(signature) == len(shape) else shape)
+        except ModelFileError:
+            self._check_operators()  # what is wrong with those comes first
+            raise
+        self.image = _sized(image, size)
+        further = {output["name"]: output["index"] for output in outputs[1:]}
+        self._further = {} if further.keys() - {UNFAMILIARITY, ACTIVATION_MAP} else further
+        self.further_outputs = tuple(self._further)
+        chosen = 0
+        if output_tensor is not None or (len(outputs) > 1 and not self._further):
+            chosen = _chosen(outputs, output_tensor)
+        self._allocate(shape, batch, chosen)
+        self.input = _tensor(self._interpreter.get_input_details()[0])
+        self.output = _tensor(self._interpreter.get_output_details()[chosen])
+        self.output_index = int(outputs[chosen]["index"])
         if self.input.dtype not in INPUT_DTYPES or self.output.dtype not in OUTPUT_DTYPES:
             raise ModelFileError(
                 f"expected input of {', '.join(INPUT_DTYPES)} and output of "
                 f"{', '.join(OUTPUT_DTYPES)}, got {self.input.dtype} and {self.output.dtype}"
             )
-        self.input_resolution = shape[1]
-        self.output_width = int(np.prod(self.output.shape))
-        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
-        self._further = further
-        self.further_outputs = tuple(further)
-        self._batch = batch
-        if batch > 1:
-            self._interpreter.resize_tensor_input(self._input_index, [batch, *shape[1:]])
-            self._interpreter.allocate_tensors()
+        self.output_width = int(np.prod(self.output.shape)) // self._images
+
+    def _check_operators(self) -> None:
+        try:
+            with quiet_native:
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise InferenceError(_explain(error)) from error
+
+    def _allocate(self, shape: Sequence[int], batch: int, chosen: int) -> None:
+        """Gives the tensors their memory, for `batch` images.
+
+        A graph may be written for a batch of another size. It is made smaller if its operators let
+        it; else the images are run in a batch of that size, the rest of which stands idle.
+        """
+        self._batch = self._images = batch
+        wanted = self.image.dimensions(batch)
+        try:
+            with quiet_native:
+                if shape != wanted:
+                    self._interpreter.resize_tensor_input(self._input_index, wanted)
+                self._interpreter.allocate_tensors()
+            output = self._interpreter.get_output_details()[chosen]["shape"]
+            if shape[0] in (1, batch) or int(output[0]) == batch:
+                return
+        except (ValueError, RuntimeError, MemoryError) as error:
+            if shape[0] in (1, batch) or batch > shape[0]:
+                raise InferenceError(_explain(error)) from error
+        self._images = shape[0]
+        try:
+            with quiet_native:
+                self._interpreter = self._make()
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise InferenceError(_explain(error)) from error
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """One inference.
 
         Args:
-            tensor: `[input_resolution, input_resolution, 3]` of the input's dtype.
+            tensor: one image as kit.model.preprocess.to_input gives it.
 
         Returns:
             float32 `[output_width]`, dequantised.
@@ -195,7 +276,7 @@ class Runner:
         """One inference of `batch` images.
 
         Args:
-            tensors: `[batch, input_resolution, input_resolution, 3]` of the input's dtype.
+            tensors: such images, `[batch, ...]`.
 
         Returns:
             float32 `[batch, output_width]`, dequantised.
@@ -203,10 +284,15 @@ class Runner:
         Raises:
             InferenceError: the model fails when it runs.
         """
+        if self._images > self._batch:  # the rest of the batch stands idle
+            tensors = np.concatenate(
+                [tensors, np.repeat(tensors[:1], self._images - self._batch, 0)]
+            )
         try:
             self._interpreter.set_tensor(self._input_index, tensors)
             self._interpreter.invoke()
-            values = self._interpreter.get_tensor(self._output_index).reshape(self._batch, -1)
+            values = self._interpreter.get_tensor(self.output_index).reshape(self._images, -1)
+            values = values[: self._batch]
         except (ValueError, RuntimeError) as error:
             raise InferenceError(_explain(error)) from error
         if self.output.quantization is not None:
@@ -216,6 +302,57 @@ class Runner:
     def further(self, name: str) -> npt.NDArray[np.float32]:
         """What the last inference gave besides the row: one of `further_outputs`, float32."""
         return np.array(self._interpreter.get_tensor(self._further[name]), np.float32)
+
+
+def _source(model: str | os.PathLike[str] | bytes) -> dict[str, Any]:
+    """As the interpreters take it: a path that is no UTF-8 they refuse."""
+    if isinstance(model, bytes):
+        return {"model_content": model}
+    path = os.fspath(model)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            return {"model_content": file.read()}
+    return {"model_path": path}
+
+
+def _interpreter(source: dict[str, Any], num_threads: int, plain_kernels: bool) -> Any:
+    interpreter_class = _interpreter_class()
+    options: dict[str, Any] = {"num_threads": num_threads, **source}
+    if plain_kernels:
+        resolvers = sys.modules[interpreter_class.__module__].OpResolverType
+        options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return interpreter_class(**options)
+
+
+def _sized(image: ImageShape, size: tuple[int, int] | None) -> ImageShape:
+    """With the given height and width, where the model leaves them open."""
+    if not image.is_open():
+        return image
+    if size is None:
+        raise ModelFileError(
+            "expected an input of a fixed size, got one that is left open: give --input-resolution"
+        )
+    return replace(image, height=image.height or size[0], width=image.width or size[1])
+
+
+def _chosen(outputs: Sequence[dict[str, Any]], name: str | None) -> int:
+    """The position of the output with this name, or of this number."""
+    names = [output["name"] for output in outputs]
+    listed = ", ".join(
+        f"{name} {[int(n) for n in output['shape']]}"
+        for name, output in zip(names, outputs, strict=True)
+    )
+    if name is None:
+        raise ModelFileError(
+            f"expected one output, got {len(outputs)}: {listed}: choose one with --output-tensor"
+        )
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    raise ModelFileError(f"expected --output-tensor to be one of {listed}, got {name!r}")
 
 
 def _tensor(detail: dict[str, Any]) -> Tensor:

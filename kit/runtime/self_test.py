@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.errors import ModelFileError
+from kit.model.output import to_scores
 from kit.model.preprocess import Pixels, fit_pixels, to_input
 from kit.model.spec import GoldenCheck, PreprocessSpec
 from kit.runtime.classifier import Classifier
-from kit.runtime.interpreter import Runner
 
 PATTERNS = 3
 _HEIGHT, _WIDTH = 181, 240  # neither square nor a usual resolution, so that resizing is tested too
@@ -72,12 +72,13 @@ def make_golden(classifier: Classifier, tolerance: float) -> tuple[GoldenCheck, 
         tolerance: difference of a score that is allowed where both kinds agree.
     """
     spec = classifier.preprocess
-    plain = Runner(classifier.file.path, plain_kernels=True)
+    plain = classifier.new_runner(plain_kernels=True)
     checks = []
     for index in range(PATTERNS):
         pixels = draw_pattern(index)
         scores = classifier.scores(pixels)
-        others = plain.run(to_input(pixels, spec, plain.input.dtype, plain.input.quantization))
+        tensor = to_input(pixels, spec, plain.input.dtype, plain.input.quantization)
+        others = to_scores(plain.run(tensor), classifier.output_kind)
         checks.append(
             GoldenCheck(
                 pattern=index,

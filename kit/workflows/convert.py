@@ -10,7 +10,6 @@ from pathlib import Path
 from converters.network import of_keras
 from converters.operators import check_runtime
 from converters.sources.keras_files import load_keras_model
-from converters.sources.label_files import read_label_file
 from converters.sources.read import check_exists, read_source
 from converters.sources.source import SourceOptions
 from converters.targets.table import TARGETS
@@ -25,6 +24,7 @@ from kit.export.representative import choose_photographs, read_representative
 from kit.export.scoring_set import ScoringSet
 from kit.export.screening_form import screening_form, screening_name
 from kit.files import check_absent, write_beside
+from kit.model.labels import read_labels
 from kit.model.model_file import read_model_file
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.reporting import Reporter, Silent
@@ -253,7 +253,12 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
     source = read_source(path, settings.source)
     for line in source.remarks:
         reporter.say(f"{source.kind}: {line}")
-    labels = read_label_file(settings.labels, source.network.output_width)
+    labels = read_labels(settings.labels)
+    if len(labels) != source.network.output_width:
+        raise ConversionError(
+            f"{settings.labels}: expected {source.network.output_width} labels, one for each "
+            f"score, got {len(labels)}: these labels belong to another model"
+        )
     spec = PreprocessSpec(
         input_resolution=source.input_resolution,
         fit=settings.fit or "stretch",
@@ -268,6 +273,7 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         quantization="float32",
         preprocess=spec,
         labels=labels,
+        output_kind=source.network.output_kind,
         score_threshold=settings.score_threshold,
         intended_use=settings.intended_use,
         versions=package_versions(),
@@ -276,6 +282,9 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
     representative, scoring_set = choose_photographs(
         settings.images, settings.representative_images, spec, labels, reporter
     )
+    if scoring_set is not None and card.output_kind == "independent_scores":
+        reporter.warn("of a multi-label model no accuracy is measured: its best label says nothing")
+        scoring_set = None
     return Exporter(
         source.network,
         card,

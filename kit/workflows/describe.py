@@ -20,7 +20,10 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = read_model_file(path)
     try:
-        runner = Runner(file.path)
+        size = (
+            None if file.card is None else (file.card.preprocess.height, file.card.preprocess.width)
+        )
+        runner = Runner(file.path, size=size)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     quantization = file.card.quantization if file.card else ""

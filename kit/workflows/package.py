@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from converters.packaging import quantization_of
-from converters.sources.label_files import read_label_file
-from kit.errors import ConversionError, KitError
+from converters.plain_form import in_plain_form
+from kit.errors import ConversionError, InferenceError
 from kit.export.finish import finish, now, package_versions
 from kit.files import check_absent, write_beside
+from kit.model.labels import read_labels
 from kit.model.model_file import read_model_file
 from kit.model.spec import ModelCard
+from kit.reporting import Reporter, Silent
 from kit.runtime import Classifier
-from kit.runtime.interpreter import Runner
+from kit.runtime.probe import check_survives
+from kit.runtime.teachable_machine import is_archive
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,14 @@ class PackageSettings:
     """What the user says of the model; None: what the file itself says.
 
     Attributes:
-        labels: text file with one label on each line, in the order of the scores.
+        labels: a label file, see kit.model.labels.
         mean: subtracted from pixels in the range 0 to 255.
         std: divides what is left.
-        fit: how photographs are made square.
+        fit: how photographs get the input's aspect.
         resize: the resize method; `bilinear` by default.
+        input_resolution: side of the input in pixels, for a model that leaves it open.
+        output_tensor: name of the output with the scores, for a model with several.
+        output_kind: one of kit.model.spec.OUTPUT_KINDS; None: as the graph ends.
         score_threshold: scores below it should not be shown as answers.
         intended_use: a sentence for the card.
     """
@@ -36,6 +42,9 @@ class PackageSettings:
     std: tuple[float, ...] | None = None
     fit: str | None = None
     resize: str | None = None
+    input_resolution: int | None = None
+    output_tensor: str | None = None
+    output_kind: str | None = None
     score_threshold: float | None = None
     intended_use: str = ""
 
@@ -46,14 +55,18 @@ def package_model(
     settings: PackageSettings | None = None,
     *,
     force: bool = False,
+    reporter: Reporter | None = None,
 ) -> ModelCard:
     """Writes a copy of the model with metadata, labels and a card; the weights stay as they are.
 
+    The copy has the shapes of one image, and no output besides the scores.
+
     Args:
-        model: a .tflite image classifier.
+        model: a .tflite image classifier, or a zip archive of one by Teachable Machine.
         output: the file to write; it is complete or absent.
         settings: see PackageSettings.
         force: replace an existing output.
+        reporter: is told what was found in the model.
 
     Returns:
         The card.
@@ -61,49 +74,55 @@ def package_model(
     Raises:
         ModelFileError: the model is damaged or no image classifier, or neither the file nor you say
             what its labels and normalisation are.
-        ConversionError: the model is packaged already, the label file is wrong, or an operator
-            is in no released runtime.
-        InferenceError: the interpreter refuses it.
+        ConversionError: the model is packaged already, or an operator is in no released runtime.
+        InferenceError: the interpreter refuses it, or the model ends the process that runs it.
         OutputExistsError: the output is in the way.
     """
-    settings = settings or PackageSettings()
+    settings, reporter = settings or PackageSettings(), reporter or Silent()
     check_absent(output, force)
-    file = read_model_file(model)
-    if file.card is not None:
-        raise ConversionError(
-            f"{model}: expected a model without a card, but it is packaged already"
-        )
-    labels = None
-    if settings.labels is not None:
+    if not is_archive(model):
+        _check_model(model, settings)
+    known = asdict(settings)
+    known["labels"] = None if settings.labels is None else read_labels(settings.labels)
+    threshold = known.pop("score_threshold")
+    del known["intended_use"]
+    with Classifier.open(model, **known) as classifier:
+        for remark in classifier.remarks:
+            reporter.warn(f"{model}: {remark}")
+        file = classifier.file
+        content = file.path.read_bytes()
+        flatbuffer = in_plain_form(content, classifier.new_runner())
         try:
-            width = Runner(file.path).output_width
-        except KitError as error:
-            raise type(error)(f"{model}: {error}") from error
-        labels = read_label_file(settings.labels, width)
-    with Classifier.open(
-        model, labels=labels, mean=settings.mean, std=settings.std, resize=settings.resize
-    ) as classifier:
-        labels, spec = classifier.labels, classifier.preprocess
-        threshold = file.metadata.score_threshold if file.metadata else None
-    flatbuffer = file.path.read_bytes()
-    try:
-        quantization = quantization_of(flatbuffer)
-    except ConversionError as error:
-        raise ConversionError(f"{model}: {error}") from error
-    card = ModelCard(
-        backbone=f"TensorFlow Lite model {file.path.name}",
-        alpha=None,
-        weights="those of the source",
-        quantization=quantization,
-        preprocess=spec if settings.fit is None else replace(spec, fit=settings.fit),
-        labels=labels,
-        score_threshold=(
-            threshold if settings.score_threshold is None else settings.score_threshold
-        ),
-        intended_use=settings.intended_use,
-        versions=package_versions(),
-        created=now(),
-    )
+            quantization = quantization_of(flatbuffer)
+        except ConversionError as error:
+            raise ConversionError(f"{model}: {error}") from error
+        if threshold is None and file.metadata is not None:
+            threshold = file.metadata.score_threshold
+        card = ModelCard(
+            backbone=f"TensorFlow Lite model {Path(model).name}",
+            alpha=None,
+            weights="those of the source",
+            quantization=quantization,
+            preprocess=classifier.preprocess,
+            labels=classifier.labels,
+            output_kind=classifier.output_kind,
+            score_threshold=threshold,
+            intended_use=settings.intended_use,
+            versions=package_versions(),
+            created=now(),
+        )
     finished = finish(flatbuffer, card)
     write_beside(output, finished.content, force)
     return finished.card
+
+
+def _check_model(model: str | os.PathLike[str], settings: PackageSettings) -> None:
+    if read_model_file(model).card is not None:
+        raise ConversionError(
+            f"{model}: expected a model without a card, but it is packaged already"
+        )
+    side = settings.input_resolution
+    try:
+        check_survives(model, None if side is None else (side, side), settings.output_tensor)
+    except InferenceError as error:
+        raise InferenceError(f"{model}: {error}") from error

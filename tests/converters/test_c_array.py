@@ -169,7 +169,11 @@ def test_types_without_a_kernel(data, image, weights):
         for operator in graph.operators:
             if codes[operator.opcodeIndex] == schema.BuiltinOperator.CONV_2D:
                 for index, kind in zip(operator.inputs, (image, weights), strict=False):
-                    graph.tensors[index].type = getattr(schema.TensorType, kind)
+                    tensor = graph.tensors[index]
+                    tensor.type = getattr(schema.TensorType, kind)
+                    if kind == "FLOAT16":  # two bytes each
+                        data = model.buffers[tensor.buffer].data
+                        model.buffers[tensor.buffer].data = np.repeat(data, 2)
 
     content = edited((data / "plain_int8.tflite").read_bytes(), other)
     with pytest.raises(ConversionError, match=f"got CONV_2D of {image} and {weights}: convert"):

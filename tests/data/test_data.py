@@ -304,7 +304,7 @@ def test_without_lists_what_it_leaves_out(tmp_path):
 @pytest.mark.parametrize("name", [" roses", "roses ", "two\nlines", "two\u2028lines", "a\x0bb"])
 def test_a_label_that_no_label_file_can_hold_is_refused_at_once(tmp_path, name):
     """labels.txt has a label a line; after hours of training would be a bad time to find out."""
-    from kit.model.model_file import parse_labels
+    from kit.model.labels import parse_labels
 
     put(tmp_path, f"{name}/1.jpg")
     put(tmp_path, "tulips/1.jpg")

@@ -7,7 +7,8 @@ import zipfile
 import pytest
 
 from kit.errors import ModelFileError, SpecError
-from kit.model.model_file import parse_labels, read_model_file
+from kit.model.labels import parse_labels
+from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 
 PACKAGED = ("red_green_blue_float32.tflite", "red_green_blue_int8.tflite")

@@ -3,7 +3,7 @@
 import pytest
 
 from kit.errors import InferenceError, ModelFileError
-from kit.model.model_file import read_labels
+from kit.model.labels import read_labels
 from kit.runtime import Classifier
 
 NORMALISED = {"mean": (127.5,), "std": (127.5,)}

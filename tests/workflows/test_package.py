@@ -142,7 +142,7 @@ def test_the_threshold_of_the_metadata(data, tmp_path, given, kept):
         ("plain_float32.tflite", {}, ModelFileError, "how its float input is normalised"),
         ("plain_float32.tflite", {"mean": (1.0,)}, ModelFileError, "mean and std together"),
         ("plain_float32.tflite", {"labels": None, **NORMALISED}, ModelFileError, "expected labels"),
-        ("plain_int8.tflite", {"labels": "missing.txt"}, ConversionError, "No such file"),
+        ("plain_int8.tflite", {"labels": "missing.txt"}, KitError, "No such file"),
         ("three_inputs.tflite", {}, KitError, "one input and one output, got 3"),
         ("any_size.tflite", NORMALISED, ModelFileError, "expected an input of a fixed size"),
         ("nothing.tflite", {}, ModelFileError, "expected a readable"),
@@ -165,12 +165,12 @@ def test_what_cannot_be_packaged(data, labels, tmp_path, name, settings, error, 
     [
         ("red\ngreen\n", "expected 3 labels, one for each score, got 2"),
         ("red\n\nblue\n", "line 2 is blank"),
-        ("red\nred\nblue\n", "'red' in lines 1 and 2"),
+        ("red\nred\nblue\n", "'red' as the labels 1 and 2"),
     ],
 )
 def test_wrong_labels(data, labels, tmp_path, content, said):
     labels.write_text(content)
-    with pytest.raises(ConversionError, match=said):
+    with pytest.raises(KitError, match=said):
         package_model(data / "plain_int8.tflite", tmp_path / "out.tflite", PackageSettings(labels))
     assert not (tmp_path / "out.tflite").exists()
 
