@@ -4,6 +4,7 @@
 # make docs   the documentation as a site, into site/; a broken link fails
 # make docs-cli   writes docs/cli.md, what every command says of itself
 # make benchmark   against what one would use instead; writes docs/explanation/benchmarks.md
+# make fuzz   10,000 damaged files to every reader: none may crash, hang or trace back
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # make examples   runs the scripts and the notebook of examples/
 # make wheel   builds the source archive and the wheel into dist/
@@ -19,7 +20,7 @@ JOBS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 COVERAGE := --cov=kit --cov=converters --cov-report=term:skip-covered --cov-fail-under=90
 
-.PHONY: demo test test-all test-device docs docs-cli lint benchmark examples wheel device-install clean
+.PHONY: demo test test-all fuzz test-device docs docs-cli lint benchmark examples wheel device-install clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
@@ -29,6 +30,9 @@ test: lint
 
 test-all:
 	$(MAKE) test CI=true
+
+fuzz: $(VENV)/dev
+	$(BIN)/python tests/support/fuzzing.py $(or $(COUNT),10000)
 
 test-device: $(VENV)/dev
 	KIT_TEST_DEVICE=1 $(BIN)/python -m pytest -s tests/device/test_device_arm64.py

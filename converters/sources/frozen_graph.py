@@ -34,6 +34,10 @@ _CONTROL_FLOW = (
 _OLD_EIGHT_BIT = (  # how the names begin
     *("Quantized", "QuantizeV2", "QuantizeDown", "Requantiz", "Dequantize"),
 )
+_RANDOM = (  # how the names begin; dropout's Bernoulli is one of uniform numbers
+    *("Random", "StatelessRandom", "StatefulUniform", "StatefulStandardNormal"),
+    *("StatelessTruncatedNormal", "StatefulTruncatedNormal", "TruncatedNormal", "Multinomial"),
+)
 # Of TensorFlow's operators without state, those that read files, reach a network, carry programs
 # or end the process.
 OUTSIDE = (
@@ -59,12 +63,16 @@ Factor = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Place:
-    """A node on the way of the pixels: its value is `factor * pixel + offset`."""
+    """A node on the way of the pixels: its value is `factor * pixel + offset`.
+
+    `reversed`: its channels are in another order, so the network cannot begin there.
+    """
 
     name: str
     factor: Factor
     offset: Factor
     side: tuple[int, int] | None
+    reversed: bool = False
 
 
 def read_frozen_graph(path: str | os.PathLike[str], options: SourceOptions) -> SourceModel:
@@ -116,6 +124,11 @@ def source_of_graph(graph: Any, kind: str, options: SourceOptions) -> SourceMode
         network, done = of_graph(_cut(graph, kept, place.name), place.name, output, side)
     said = (f"input {place.name}, {side} pixels; output {output}", why, *remarks, done)
     return SourceModel(kind, network, side, mean, std, tuple(line for line in said if line))
+
+
+def is_random(op: str) -> bool:
+    """Whether an operator draws random numbers."""
+    return op.startswith(_RANDOM)
 
 
 def _data(node: Any) -> list[str]:
@@ -225,6 +238,7 @@ def _place(
         if given in names:
             return way[names.index(given)], ()
         return _Place(given, np.ones(3), np.zeros(3), None), ()
+    way = [place for place in way if not place.reversed]
     if options.mean is not None and nodes[image].op == "Placeholder":
         # The flags say how pixels enter the placeholder. One of bytes is left to its cast.
         return next((place for place in way if _is_real(nodes[place.name])), way[-1]), ()
@@ -253,6 +267,10 @@ def _way(nodes: Mapping[str, Any], needed: set[str], image: str) -> Iterator[_Pl
         others = [of for index, of in enumerate(_data(node)) if index != position]
         constant = _constant(nodes, others[0]) if len(others) == 1 else None
         factor, offset, side = place.factor, place.offset, place.side
+        if _reverses_channels(nodes, node) and position == 0:
+            place = _Place(node.name, factor, offset, side, reversed=True)
+            yield place
+            continue
         if node.op in _RESIZERS and constant is not None and constant.size == 2:
             side = (int(constant.flat[0]), int(constant.flat[1]))
         elif node.op not in _PASSING:
@@ -269,8 +287,25 @@ def _way(nodes: Mapping[str, Any], needed: set[str], image: str) -> Iterator[_Pl
                 factor, offset = factor / value, offset / value
             else:
                 return
-        place = _Place(node.name, factor, offset, side)
+        place = _Place(node.name, factor, offset, side, place.reversed)
         yield place
+
+
+def _reverses_channels(nodes: Mapping[str, Any], node: Any) -> bool:
+    """Whether it makes BGR of RGB, as Caffe's networks have it."""
+    if node.op == "ReverseV2":
+        axes = _constant(nodes, _data(node)[1])
+        return axes is not None and axes.reshape(-1).tolist() in ([3], [-1])
+    if node.op != "StridedSlice":
+        return False
+    strides = _constant(nodes, _data(node)[3])
+    whole = int(node.attr["begin_mask"].i) & int(node.attr["end_mask"].i)
+    return (
+        strides is not None
+        and strides.tolist()[-1] == -1
+        and all(step == 1 for step in strides.tolist()[:-1])
+        and bool(whole >> (len(strides) - 1) & 1)
+    )
 
 
 def _constant(nodes: Mapping[str, Any], name: str) -> Any:
@@ -314,7 +349,7 @@ def _normalization(
 
     if options.mean is not None and options.std is not None:
         return options.mean, options.std, "normalisation as given"
-    factor, offset = np.broadcast_to(place.factor, 3), np.broadcast_to(place.offset, 3)
+    factor, offset = _last_arithmetic(nodes, needed, image, place)
     stated = not (np.all(factor == 1) and np.all(offset == 0))
     node = nodes[image]
     if node.op in _DECODERS or node.attr["dtype"].type == tf.uint8.as_datatype_enum:
@@ -332,11 +367,21 @@ def _normalization(
             "--mean and --std (127.5 and 127.5 for -1 to 1, 0 and 255 for 0 to 1, 0 and 1 for "
             "plain pixels)"
         )
+    factor, offset = np.broadcast_to(place.factor, 3), np.broadcast_to(place.offset, 3)
     # factor * pixel * levels / 255 + offset is (pixel - mean) / std.
     std: Factor = 255 / levels / factor
     mean: Factor = 0 - offset * std
     why = f"mean {_brief(mean)} and std {_brief(std)}, found in the graph behind {image!r}"
     return _triple(mean), _triple(std), why
+
+
+def _last_arithmetic(
+    nodes: Mapping[str, Any], needed: set[str], image: str, place: _Place
+) -> tuple[Factor, Factor]:
+    """Factor and offset as far as they go; behind a change of channels they tell the range."""
+    way = list(_way(nodes, needed, image))
+    last = way[-1] if any(place.name == other.name for other in way) else place
+    return np.broadcast_to(last.factor, 3), np.broadcast_to(last.offset, 3)
 
 
 def _triple(values: Factor) -> Triple:
@@ -367,6 +412,11 @@ def _refuse(graph: Any, needed: set[str], image: str) -> None:
             reason = f"control flow: {op} {name!r}. Freeze it for inference, not training"
         elif op == "Placeholder":
             reason = f"a second input: {op} {name!r}. Freeze it with a constant there"
+        elif is_random(op) and definition is not None and not definition.is_stateful:
+            reason = (
+                f"a random number: {op} {name!r}. Save the model for inference, or leave out its "
+                "random layers"
+            )
         elif op.startswith(_OLD_EIGHT_BIT) and not _is_folded(nodes, node):
             reason = (
                 f"{op} {name!r} of the old quantize_graph tool, which TensorFlow Lite lacks. "
@@ -391,16 +441,28 @@ def _unfrozen(op: str, name: str) -> ConversionError:
 
 def called_nodes(library: Any, nodes: Iterable[Any]) -> Iterator[Any]:
     """These nodes, and those of every function that they call."""
+    nodes = list(nodes)
+    yield from nodes
+    called = called_functions(library, nodes)
+    for function in library.function:
+        if function.signature.name in called:
+            yield from function.node_def
+
+
+def called_functions(library: Any, nodes: Iterable[Any]) -> set[str]:
+    """Names of the functions that these nodes call, and those that the functions call."""
     bodies = {function.signature.name: function.node_def for function in library.function}
+    found: set[str] = set()
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        yield node
         called = {node.op}
         for value in node.attr.values():
             called |= {value.func.name, *(function.name for function in value.list.func)}
-        for name in called & bodies.keys():
-            waiting += bodies.pop(name)
+        for name in called & bodies.keys() - found:
+            found.add(name)
+            waiting += bodies[name]
+    return found
 
 
 def _cut(graph: Any, needed: set[str], image: str) -> Any:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from converters.network import of_keras
 from converters.sources.frozen_graph import source_of_graph
+from converters.sources.keras_2_operations import LAYERS as OPERATIONS
+from converters.sources.keras_2_operations import custom_objects, translated
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
@@ -26,7 +28,6 @@ _CODE = (
     *("Lambda", "__lambda__"),
     *("TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"),  # of pickles or other files
 )
-_LOST = ("TFOpLambda", "SlicingOpLambda")  # arithmetic between layers of Keras 2
 _OTHER_KINDS = (
     (b"PK", "a zip archive: unpack it first, or name it .keras if Keras 3 wrote it"),
     (b"\x80", "a pickle, which could run any code when loaded"),
@@ -89,7 +90,10 @@ def load_keras_model(path: str | os.PathLike[str], unsafe: bool = False) -> kera
     _refuse_code(path, configuration, unsafe)
     with tempfile.TemporaryDirectory(prefix="kit-") as folder:
         copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
-        _write_legacy_configuration(copy, _as_keras_3_reads_it(configuration))
+        try:
+            _write_legacy_configuration(copy, _as_keras_3_reads_it(configuration))
+        except ConversionError as error:
+            raise ConversionError(f"{path}: {error}") from error
         return _load(copy, path, unsafe)
 
 
@@ -98,7 +102,7 @@ def _load(file: Path, path: Path, unsafe: bool) -> keras.Model:
 
     try:
         with quiet_native:
-            return models.load_model(file, compile=False, safe_mode=not unsafe)
+            return models.load_model(file, custom_objects(), compile=False, safe_mode=not unsafe)
     except MemoryError:
         raise
     except Exception as error:  # Keras raises whatever a damaged configuration leads to
@@ -162,11 +166,6 @@ def _refuse_code(path: Path, configuration: Any, unsafe: bool) -> None:
     for item in _objects(configuration):
         name, module = item["class_name"], str(item.get("module") or "keras")
         layer = (item.get("config") or {}) if isinstance(item.get("config"), dict) else {}
-        if name in _LOST:
-            raise ConversionError(
-                f"{path}: expected layers that Keras 3 has, got a {name} of Keras 2, "
-                f"{layer.get('name', '')!r}: export a SavedModel there (model.export(folder))"
-            )
         if name in _CODE and not unsafe:
             raise ConversionError(
                 f"{path}: expected a model without code of its own, got a {name} layer "
@@ -194,13 +193,15 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 def _as_keras_3_reads_it(value: Any) -> Any:
     """A Keras 2 configuration without what Keras 3 refuses.
 
-    That is `groups` of depthwise convolutions (Teachable Machine's files have it) and the modules
-    that Keras 2.13 to 2.15 named.
+    That is `groups` of depthwise convolutions (Teachable Machine's files have it), the modules that
+    Keras 2.13 to 2.15 named, and arithmetic between layers.
     """
     if isinstance(value, list):
         return [_as_keras_3_reads_it(part) for part in value]
     if not isinstance(value, dict):
         return value
+    if value.get("class_name") in OPERATIONS and "inbound_nodes" in value:
+        return translated(value)
     parts = {name: _as_keras_3_reads_it(part) for name, part in value.items()}
     if "class_name" in parts:
         for name in ("module", "registered_name", "build_config"):

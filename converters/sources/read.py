@@ -10,6 +10,7 @@ from converters.sources.keras_files import read_keras_file
 from converters.sources.saved_model import SAVED_MODEL_NAME, read_saved_model
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
+from kit.runtime.paths import irregular
 
 _READERS = {
     ".pb": read_frozen_graph,
@@ -34,6 +35,8 @@ def read_source(path: str | os.PathLike[str], options: SourceOptions | None = No
     Raises ConversionError where it is none of them, or cannot be read as its kind.
     """
     path, options = check_exists(path), options or SourceOptions()
+    if path.is_file() and irregular(path):
+        raise ConversionError(f"{path}: expected a model's file, got {irregular(path)}")
     reader = _READERS.get(path.suffix.lower())
     if (path / SAVED_MODEL_NAME).is_file():
         reader = read_saved_model

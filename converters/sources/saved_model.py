@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ from converters.network import node_of
 from converters.sources.frozen_graph import (
     OUTSIDE,
     ancestors,
+    called_functions,
     called_nodes,
     source_of_graph,
 )
+from converters.sources.random_layers import without_random_layers
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
@@ -30,6 +35,7 @@ _FORBIDDEN = (
 )
 # Every SavedModel can save itself again, but not while it is loaded.
 _SAVING = ("Save", "SaveSlices", "SaveV2", "MergeV2Checkpoints", "DistributedSave")
+_ASSIGNMENTS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 _AT_LOADING = ("saved_model_main_op", "legacy_init_op")
 
 
@@ -47,12 +53,12 @@ def read_saved_model(path: str | os.PathLike[str], options: SourceOptions) -> So
 
     tags, signature = _examine(Path(path))
     try:
-        with quiet_native:
-            loaded = tf.saved_model.load(os.fspath(path), tags=tags)
+        with quiet_native, _without_assignments(Path(path), tags, signature) as (still, stale):
+            loaded = tf.saved_model.load(os.fspath(still), tags=tags)
             function = loaded.signatures[signature]
             outputs = sorted(function.structured_outputs)
             frozen = convert_variables_to_constants_v2(function)
-    except MemoryError:
+    except (MemoryError, ConversionError):
         raise
     except Exception as error:  # TensorFlow raises whatever a damaged file leads to
         reason = " ".join(str(error).split())
@@ -69,20 +75,103 @@ def read_saved_model(path: str | os.PathLike[str], options: SourceOptions) -> So
         chosen = names[0]
     elif chosen in outputs:
         chosen = names[outputs.index(chosen)]
-    return source_of_graph(graph, "SavedModel", replace(options, output_tensor=chosen))
+    left_out = without_random_layers(graph, chosen)
+    _check_fresh(graph, chosen, stale)
+    source = source_of_graph(graph, "SavedModel", replace(options, output_tensor=chosen))
+    if left_out:
+        said = f"random layers are left out, as in inference: {', '.join(left_out)}"
+        source = replace(source, remarks=(*source.remarks, said))
+    return source
 
 
-def _examine(path: Path) -> tuple[list[str], str]:
-    """Tags and signature to load, once no operator in the file is one to refuse."""
+def _check_fresh(graph: Any, output: str, stale: Collection[str]) -> None:
+    """Raises ConversionError where the answer needs a value that the model itself has changed."""
+    nodes = {node.name: node for node in graph.node}
+    for name in sorted(ancestors(nodes, node_of(output))):
+        if any(f"/{name}".endswith(f"/{read}") for read in stale):
+            raise ConversionError(
+                f"expected a model whose answers leave it as it is, it changes what {name!r} "
+                "reads: save it without a state"
+            )
+
+
+@contextmanager
+def _without_assignments(
+    path: Path, tags: list[str], signature: str
+) -> Iterator[tuple[Path, frozenset[str]]]:
+    """The folder, or a copy whose signature leaves its variables as they are.
+
+    Random layers have seeds, which every call changes; what changes cannot become a constant.
+
+    Yields the folder, and the names of the nodes that read a variable behind an assignment: those
+    values are not what they would be.
+    """
+    model = _parsed(path)
+    meta = next(meta for meta in model.meta_graphs if list(meta.meta_info_def.tags) == tags)
+    nodes = {node.name: node for node in meta.graph_def.node}
+    started: set[str] = set()
+    for tensor in meta.signature_def[signature].outputs.values():
+        started |= ancestors(nodes, node_of(tensor.name), control=True)
+    library = meta.graph_def.library
+    called = called_functions(library, [nodes[name] for name in started])
+    found = [_strip(body) for body in library.function if body.signature.name in called]
+    stale = frozenset[str]().union(*(names for names in found if names is not None))
+    if all(names is None for names in found):
+        yield path, stale
+        return
+    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+        copy = Path(folder, "model")
+        shutil.copytree(path, copy)
+        (copy / SAVED_MODEL_NAME).write_bytes(model.SerializeToString())
+        (copy / "fingerprint.pb").unlink(missing_ok=True)  # of the file as it was
+        yield copy, stale
+
+
+def _strip(function: Any) -> set[str] | None:
+    """Takes assignments out of a function; None where there are none.
+
+    Returns the names of the nodes that read behind one.
+    """
+    gone = {node.name for node in function.node_def if node.op in _ASSIGNMENTS}
+    if not gone:
+        return None
+    stale = set()
+    kept = [node for node in function.node_def if node.name not in gone]
+    for node in kept:
+        behind = {of for of in node.input if of.startswith("^") and of[1:] in gone}
+        if behind and node.op == "ReadVariableOp":
+            stale.add(node.name)
+        inputs = [of for of in node.input if of not in behind]
+        del node.input[:]
+        node.input.extend(inputs)
+    for name in [name for name, node in function.control_ret.items() if node in gone]:
+        del function.control_ret[name]
+    signature = [name for name in function.signature.control_output if name in function.control_ret]
+    del function.signature.control_output[:]
+    function.signature.control_output.extend(signature)
+    copies = [type(node).FromString(node.SerializeToString()) for node in kept]
+    del function.node_def[:]
+    function.node_def.extend(copies)
+    return stale
+
+
+def _parsed(path: Path) -> Any:
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.framework import op_def_registry
 
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString((path / SAVED_MODEL_NAME).read_bytes())
     except (DecodeError, OSError) as error:
         raise ConversionError(f"{path}: expected a sound SavedModel: {error}") from error
+    return model
+
+
+def _examine(path: Path) -> tuple[list[str], str]:
+    """Tags and signature to load, once no operator in the file is one to refuse."""
+    from tensorflow.python.framework import op_def_registry
+
+    model = _parsed(path)
     if not model.meta_graphs:
         raise ConversionError(f"{path}: expected a sound SavedModel, got one without a graph")
     found: list[tuple[list[str], str]] = []

@@ -58,6 +58,7 @@ class Exporter:
         validation: the photographs that the operating point is chosen on.
         known: photographs of what the network knows, by part, for a screening form; None: there
             are none.
+        foreign: whether others made the network.
 
     Raises ConversionError where the labels do not fit the network.
     """
@@ -73,6 +74,7 @@ class Exporter:
         targets: Targets | None = None,
         validation: ScoringSet | None = None,
         known: Mapping[str, ScoringSet] | None = None,
+        foreign: bool = False,
     ) -> None:
         if network.output_width != len(card.labels):
             raise ConversionError(
@@ -80,6 +82,7 @@ class Exporter:
                 f"got {len(card.labels)}: these labels belong to another model"
             )
         self._network = network
+        self._foreign = foreign
         self._card = card
         self._representative = representative_dataset
         self._scoring_set = scoring_set
@@ -173,6 +176,7 @@ class Exporter:
             flatbuffer,
             replace(self._card, quantization=mode),
             lambda classifier, card: self._measure(classifier, card, measured),
+            foreign=self._foreign,
         )
         self._made[mode] = Exported(
             mode,

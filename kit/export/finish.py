@@ -23,6 +23,7 @@ from kit.model.model_file import (
 )
 from kit.model.spec import ModelCard
 from kit.runtime import Classifier
+from kit.runtime.probe import check_survives
 from kit.runtime.self_test import make_golden, self_test
 
 GOLDEN_TOLERANCE = {
@@ -59,6 +60,7 @@ def finish(
     flatbuffer: bytes,
     card: ModelCard,
     measure: Callable[[Classifier, ModelCard], ModelCard] = lambda classifier, card: card,
+    foreign: bool = False,
 ) -> Finished:
     """Packages a converted model and checks the finished file.
 
@@ -66,6 +68,7 @@ def finish(
         flatbuffer: the converted model.
         card: all but what only the file can tell: operators and golden checks.
         measure: completes the card with what the runtime measures on the packaged model.
+        foreign: whether others made the model: a process of its own runs it first.
 
     Raises:
         ConversionError: an operator is in no released runtime, or the finished file fails its own
@@ -76,6 +79,8 @@ def finish(
         path = Path(folder, f"{card.quantization}.tflite")
         _write(path, flatbuffer, card)
         operators = read_model_file(path).operators
+        if foreign:
+            check_survives(path)
         card = replace(card, minimum_runtime=minimum_runtime(operators, card.quantization))
         with Classifier.open(path) as classifier:
             golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])

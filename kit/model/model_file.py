@@ -100,6 +100,11 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
                 operators, metadata = _read_flatbuffer(buffer)
                 names = {metadata.labels_name if metadata else "", LABELS_NAME, CARD_NAME}
                 entries, end = _read_entries(file, names)
+                if CARD_NAME not in entries and end and buffer.find(CARD_NAME.encode(), end) >= 0:
+                    raise ModelFileError(
+                        f"expected {CARD_NAME} in the directory of what is appended, it is not: "
+                        "the file is damaged, copy it again"
+                    )
                 card, labels = _card_and_labels(entries, metadata)
                 endings = {}
                 if card is None or not card.model_sha256:

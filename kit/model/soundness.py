@@ -32,6 +32,7 @@ _POSITIVE = {
     CODES["L2_POOL_2D"]: (5, (1, 2, 3, 4), ()),
     CODES["TRANSPOSE_CONV"]: (49, (1, 2), ()),
 }
+_LISTS = (17, 30)  # ReshapeOptions and SqueezeOptions, which hold a vector
 _INPUTS = {  # how many at least
     **dict.fromkeys((CODES[name] for name in ("CONV_2D", "DEPTHWISE_CONV_2D")), 2),
     **dict.fromkeys((CODES[name] for name in ("FULLY_CONNECTED", "BATCH_MATMUL")), 2),
@@ -58,6 +59,24 @@ def check_model(model: Table) -> None:
         entry.text(0)
         if entry.integer(1, "<I") >= len(sizes):
             raise _unsound("metadata of a buffer that is there", f"number {entry.integer(1, '<I')}")
+    model.text(3)
+    model.integers(5)
+    for signature in model.tables(7):
+        _check_signature(signature, graphs)
+
+
+def _check_signature(signature: Table, graphs: Sequence[Table]) -> None:
+    """Names for the inputs and outputs of one graph."""
+    signature.text(2)
+    number = signature.integer(4, "<I")
+    if number >= len(graphs):
+        raise _unsound("signatures of a graph that is there", f"number {number}")
+    tensors = graphs[number].length(0)
+    for field in (0, 1):
+        for entry in signature.tables(field):
+            entry.text(0)
+            if entry.integer(1, "<I") >= tensors:
+                raise _unsound("signatures of tensors that are there", "others")
 
 
 def _unsound(expected: str, got: str) -> ModelFileError:
@@ -67,6 +86,7 @@ def _unsound(expected: str, got: str) -> ModelFileError:
 def _check_tensor(tensor: Table, sizes: Sequence[int], index: int) -> tuple[int, ...]:
     """The shape of a tensor whose fields fit together."""
     tensor.text(3)
+    tensor.length_of(9, 4)
     shape, kind, buffer = tensor.integers(0), tensor.integer(1, "<B"), tensor.integer(2, "<I")
     if kind not in _BITS:
         raise _unsound("tensors of known types", f"tensor {index} of type {kind}")
@@ -78,8 +98,11 @@ def _check_tensor(tensor: Table, sizes: Sequence[int], index: int) -> tuple[int,
     if buffer >= len(sizes):
         raise _unsound(f"tensors in {len(sizes)} buffers", f"tensor {index} in number {buffer}")
     size = (elements * _BITS[kind] + 7) // 8
-    is_sparse = tensor.table(6) is not None
-    if sizes[buffer] and size and not is_sparse and sizes[buffer] != size:
+    if tensor.table(6) is not None:
+        raise ModelFileError(
+            "expected dense weights, got sparse ones: convert the model again without sparsity"
+        )
+    if sizes[buffer] and size and sizes[buffer] != size:
         raise _unsound(
             f"{size} bytes for tensor {index} of {list(shape)}", f"{sizes[buffer]} of them"
         )
@@ -94,6 +117,7 @@ def _check_quantization(tensor: Table, shape: Sequence[int], index: int) -> None
     scales = quantization.reals(2)
     zero_points = quantization.length_of(3, 8)
     axis = quantization.integer(6)
+    quantization.table(5)
     for field in (0, 1):
         quantization.reals(field)
     if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
@@ -115,6 +139,7 @@ def _check_graph(
     shapes: Sequence[tuple[int, ...]],
 ) -> None:
     """The order of the operators too: a value that nothing has computed lies nowhere."""
+    graph.text(4)
     known = {
         index
         for index, tensor in enumerate(tensors)
@@ -158,6 +183,10 @@ def _indices(table: Table, field: int, count: int, least: int = 0) -> tuple[int,
 def _check_options(operator: Table, code: int, number: int) -> None:
     kind, options = operator.integer(3, "<B"), operator.table(4)
     operator.data(5)
+    operator.data(6)
+    operator.integers(7)
+    if options is not None and kind in _LISTS:
+        options.integers(0)
     if code not in _POSITIVE:
         return
     wanted, fields, dilations = _POSITIVE[code]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from kit.model.labels import read_labels
 from kit.model.model_file import read_model_file
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.reporting import Reporter, Silent
+from kit.runtime.teachable_machine import FIT, is_archive, unpack
 from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
 
 
@@ -90,7 +92,8 @@ def convert(
     """Converts a source, compares the file with it, scores the file and writes it as the target.
 
     Args:
-        source: a run folder, or a model that converters.sources.read reads.
+        source: a run folder, a model that converters.sources.read reads, or a zip archive of one
+            by Teachable Machine.
         output: the file to write, complete or absent; for the target `c`, its name without suffix.
         settings: see ConvertSettings.
         force: replace an existing output.
@@ -196,6 +199,11 @@ def open_source(
     path = check_exists(source)
     if (path / RUN_NAME).is_file():
         return _open_run(path, settings, reporter)
+    if is_archive(path):
+        with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+            export = unpack(path, folder, (".h5", ".keras"))
+            labels, fit = settings.labels or export.labels, settings.fit or FIT
+            return _open_model(export.model, replace(settings, labels=labels, fit=fit), reporter)
     return _open_model(path, settings, reporter)
 
 
@@ -292,6 +300,7 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         scoring_set,
         settings.target_runtime,
         reporter,
+        foreign=True,
     )
 
 

@@ -172,8 +172,10 @@ def test_types_without_a_kernel(data, image, weights):
                     tensor = graph.tensors[index]
                     tensor.type = getattr(schema.TensorType, kind)
                     if kind == "FLOAT16":  # two bytes each
-                        data = model.buffers[tensor.buffer].data
-                        model.buffers[tensor.buffer].data = np.repeat(data, 2)
+                        wide = schema.BufferT()
+                        wide.data = np.repeat(model.buffers[tensor.buffer].data, 2)
+                        model.buffers.append(wide)
+                        tensor.buffer = len(model.buffers) - 1
 
     content = edited((data / "plain_int8.tflite").read_bytes(), other)
     with pytest.raises(ConversionError, match=f"got CONV_2D of {image} and {weights}: convert"):

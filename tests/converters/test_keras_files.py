@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import coloured
+from places import FILES
 
 from converters.sources.read import read_source
 from converters.sources.source import SourceOptions
@@ -512,3 +513,39 @@ def test_damaged_keras_files(saved, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", configuration)
     refused(path, "expected a model of Keras' own layers")  # the weights are missing
+
+
+# ---------------------------------------------------------------- arithmetic of Keras 2
+
+KERAS_2 = json.loads((FILES / "keras_2_answers.json").read_text())
+KERAS_2_PIXELS = np.arange(2 * 24 * 24 * 3).reshape(2, 24, 24, 3) * 37 % 256
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [("tf", 127.5, 127.5), ("caffe", 0.0, 1.0), ("others", None, None)],
+)
+def test_arithmetic_between_layers(name, mean, std, tmp_path):
+    """Answers of a real Keras 2.15: tests/files/make_keras_2.py."""
+    options = (
+        SourceOptions() if mean is not None else SourceOptions(mean=(0.0,) * 3, std=(1.0,) * 3)
+    )
+    source = read_source(FILES / f"keras_2_{name}.h5", options)
+    if mean is not None:
+        assert (source.mean, source.std) == ((mean,) * 3, (std,) * 3)
+    logits = np.array(KERAS_2[name])
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    spread = (KERAS_2_PIXELS - np.array(source.mean)) / np.array(source.std)
+    found = source.network.scores(spread.astype(np.float32))
+    assert np.abs(found - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
+
+
+def test_an_operation_that_is_not_known(tmp_path):
+    import h5py
+
+    path = Path(shutil.copy(FILES / "keras_2_tf.h5", tmp_path / "model.h5"))
+    with h5py.File(path, "r+") as file:
+        text = file.attrs["model_config"]
+        file.attrs["model_config"] = text.replace("math.subtract", "io.read_file")
+    with pytest.raises(ConversionError, match=r"got a TFOpLambda of Keras 2, 'tf\.io\.read_file"):
+        read_source(path)

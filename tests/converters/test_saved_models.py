@@ -373,3 +373,89 @@ def test_a_model_that_takes_no_image(saved):
             return {"scores": tf.nn.softmax(numbers)}
 
     refused(saved(Numbers()), r"expected an input \[batch, side, side, 3\] for an RGB image, got ")
+
+
+# ---------------------------------------------------------------- random layers
+
+
+def tutorial(*random_layers):
+    """As the official image classification tutorial ends: augmentation inside, logits."""
+    import keras
+
+    keras.utils.set_random_seed(4)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.Sequential([getattr(layers, name)(*given) for name, given in random_layers]),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Dropout(0.2),
+            layers.Flatten(),
+            layers.Dense(5),
+        ]
+    )
+
+
+RANDOM_LAYERS = (
+    (("RandomFlip", ("horizontal",)), ("RandomRotation", (0.1,)), ("RandomZoom", (0.1,))),
+    (("RandomContrast", (0.2,)), ("RandomBrightness", (0.2,))),
+    (("RandomTranslation", (0.1, 0.1)), ("GaussianNoise", (0.1,))),
+)
+
+
+@pytest.mark.parametrize(
+    ("layers", "form"),
+    [
+        *((layers, "exported") for layers in RANDOM_LAYERS),
+        *((RANDOM_LAYERS[0], form) for form in ("model.keras", "model.h5")),
+    ],
+)
+def test_random_layers_fall_away(layers, form, tmp_path, pixels):
+    model = tutorial(*layers)
+    path = tmp_path / form
+    if form == "exported":
+        model.export(path, verbose=False)
+    else:
+        model.save(path)
+    source = read_source(path, SourceOptions())
+    assert (source.mean, source.std) == ((0.0,) * 3, (255.0,) * 3)
+    logits = np.asarray(model(np.stack(pixels).astype(np.float32), training=False), np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    assert np.abs(source_scores(source, pixels) - expected).max() < 1e-5
+    said = any("random layers are left out" in line for line in source.remarks)
+    assert said == (form == "exported")
+
+
+def test_a_random_number_that_reaches_the_answer_is_refused(tmp_path):
+    import tensorflow as tf
+
+    class Noisy(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32)])
+        def __call__(self, image):
+            means = tf.reduce_mean(image, [1, 2])
+            return tf.nn.softmax(means + tf.random.stateless_uniform([1, 3], [1, 2]))
+
+    model = Noisy()
+    tf.saved_model.save(model, str(tmp_path / "noisy"), signatures=model.__call__)
+    refused(tmp_path / "noisy", "got a random number: .*Save the model for inference")
+
+
+def test_a_state_that_the_answer_needs_is_refused(tmp_path):
+    import tensorflow as tf
+
+    class Counting(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.count = tf.Variable(0.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32)])
+        def __call__(self, image):
+            self.count.assign_add(1.0)
+            return tf.nn.softmax(tf.reduce_mean(image, [1, 2]) * self.count)
+
+    model = Counting()
+    tf.saved_model.save(model, str(tmp_path / "counting"), signatures=model.__call__)
+    refused(tmp_path / "counting", "expected a model whose answers leave it as it is")
