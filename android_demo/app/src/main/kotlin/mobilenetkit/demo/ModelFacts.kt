@@ -10,7 +10,7 @@ fun factsOf(context: Context, card: ModelCard, sizeBytes: Int): String {
     fun text(id: Int, vararg values: Any) = context.getString(id, *values)
     val network = card.alpha?.let { text(R.string.facts_alpha, card.backbone, it) } ?: card.backbone
     return listOfNotNull(
-        text(R.string.facts_network, network, card.preprocess.inputResolution, card.quantization),
+        text(R.string.facts_network, network, card.preprocess.size, card.quantization),
         text(R.string.facts_size, sizeText(context, sizeBytes.toLong())),
         text(R.string.facts_labels, card.labels.size, shortened(card.labels)),
         card.accuracy?.let {

@@ -124,7 +124,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         found = null
         failure = null
         changed()
-        work({ readPhoto(context, uri, classifier.card.preprocess.inputResolution) }) { result ->
+        work({ readPhoto(context, uri, classifier.card.preprocess.longerSide) }) { result ->
             if (source != Source.PHOTO) return@work
             failure = result.exceptionOrNull()?.message
             photo = result.getOrNull()

@@ -1,5 +1,7 @@
 package mobilenetkit.classifier
 
+import kotlin.math.exp
+
 /** One possible answer. */
 data class Category(val index: Int, val label: String, val score: Float)
 
@@ -21,6 +23,25 @@ data class Answer(
     val positiveScore: Float?,
     val unknown: Boolean?,
 )
+
+/**
+ * What a model gave as scores, one for each label, as kit/model/output.py does.
+ *
+ * @param row the output, dequantised.
+ */
+fun toScores(row: FloatArray, kind: OutputKind): FloatArray = when (kind) {
+    OutputKind.SCORES, OutputKind.INDEPENDENT_SCORES -> row
+    OutputKind.LOGITS -> softmax(row)
+    OutputKind.PROBABILITY -> floatArrayOf((1.0 - row[0]).toFloat(), row[0])
+    OutputKind.LOGIT -> softmax(floatArrayOf(0f, row[0]))
+}
+
+private fun softmax(logits: FloatArray): FloatArray {
+    val most = logits.max().toDouble()
+    val powers = logits.map { exp(it - most) }
+    val sum = powers.sum()
+    return FloatArray(logits.size) { (powers[it] / sum).toFloat() }
+}
 
 /**
  * Scores to an answer, as kit/runtime/classifier.py does.

@@ -29,7 +29,7 @@ class Classifier private constructor(
         val start = System.nanoTime()
         run(fitPixels(pixels, card.preprocess))
         val latencyMs = (System.nanoTime() - start) / 1e6
-        val scores = output(SCORES)
+        val scores = toScores(output(SCORES), card.outputKind)
         val unfamiliarity = card.screening?.let { output(UNFAMILIARITY).single() }
         val answer = answer(card, scores, unfamiliarity, topK)
         val heatMap = if (card.screening?.activationMap == true) {
@@ -43,10 +43,10 @@ class Classifier private constructor(
         return Classification(answer, heatMap, latencyMs)
     }
 
-    /** Scores of pixels that are at the input resolution already. */
+    /** Scores of pixels that have the input's size already. */
     fun scores(fitted: Pixels): FloatArray {
         run(fitted)
-        return output(SCORES)
+        return toScores(output(SCORES), card.outputKind)
     }
 
     override fun close() = interpreter.close()
@@ -94,10 +94,10 @@ class Classifier private constructor(
         }
 
         private fun check(card: ModelCard, interpreter: Interpreter) {
-            val side = card.preprocess.inputResolution
+            val shape = card.preprocess.shape
             val input = interpreter.inputs.singleOrNull()
-            expect(input?.shape == listOf(1, side, side, 3) && input.dtype in INPUT_DTYPES) {
-                "expected an input of $side x $side pixels in RGB, as its card says, " +
+            expect(input?.shape == shape && input.dtype in INPUT_DTYPES) {
+                "expected an input of ${card.preprocess.size} pixels, $shape, as its card says, " +
                     "got ${interpreter.inputs.map { it.shape }}: package the model again"
             }
             val further = buildList {
@@ -109,8 +109,10 @@ class Classifier private constructor(
                 "expected the outputs scores, ${further.joinToString()}, as its card says, " +
                     "got ${outputs.joinToString { it.name }}: make the file again"
             }
-            expect(outputs.first().size == card.labels.size) {
-                "expected ${outputs.first().size} labels, one for each score, " +
+            val ofOneNumber = card.outputKind in setOf(OutputKind.PROBABILITY, OutputKind.LOGIT)
+            val scores = if (ofOneNumber) 2 * outputs.first().size else outputs.first().size
+            expect(scores == card.labels.size) {
+                "expected $scores labels, one for each score, " +
                     "got ${card.labels.size}: package the model again"
             }
         }

@@ -5,19 +5,27 @@ import org.json.JSONException
 import org.json.JSONObject
 
 /** Of kit.json; a newer one is refused. */
-const val SCHEMA_VERSION = 1
+const val SCHEMA_VERSION = 2
 
 enum class Fit { STRETCH, CROP, PAD }
 
 enum class Resize { BILINEAR, ANTIALIAS }
 
+/** Where the channels of an input stand: last or first. */
+enum class Layout { NHWC, NCHW }
+
+/** What a model's output is, and so how it becomes scores: see [toScores]. */
+enum class OutputKind { SCORES, LOGITS, PROBABILITY, LOGIT, INDEPENDENT_SCORES }
+
 /**
  * From decoded RGB pixels to the model's input; docs/explanation/preprocessing.md has the arithmetic.
  *
- * @property inputResolution side of the square input, in pixels.
+ * @property inputResolution side of the square input, in pixels; its height, if it is not square.
  * @property mean one value for each channel, subtracted from pixels of 0 to 255; null with [std]
  *   for a model that takes pixels as they are.
  * @property std one value for each channel, which then divides.
+ * @property inputWidth width of the input, in pixels.
+ * @property channels 3 for RGB, 1 for grey.
  */
 data class PreprocessSpec(
     val inputResolution: Int,
@@ -25,7 +33,24 @@ data class PreprocessSpec(
     val resize: Resize,
     val mean: List<Double>?,
     val std: List<Double>?,
-)
+    val inputWidth: Int = inputResolution,
+    val channels: Int = 3,
+    val layout: Layout = Layout.NHWC,
+) {
+    /** Of height and width; what an image must not be decoded smaller than. */
+    val longerSide: Int get() = maxOf(inputResolution, inputWidth)
+
+    /** For people: `224` of a square input, else `160x224`. */
+    val size: String
+        get() = if (inputResolution == inputWidth) "$inputResolution" else "${inputResolution}x$inputWidth"
+
+    /** Of the input tensor with one image. */
+    val shape: List<Int>
+        get() = when (layout) {
+            Layout.NHWC -> listOf(1, inputResolution, inputWidth, channels)
+            Layout.NCHW -> listOf(1, channels, inputResolution, inputWidth)
+        }
+}
 
 /** From which score of [positive] an image is positive, and below which it is negative. */
 data class OperatingPoint(
@@ -53,7 +78,12 @@ data class GoldenCheck(
 /** A share with its number of images and 95 % interval. */
 data class Measured(val value: Double, val images: Int, val low: Double, val high: Double)
 
-/** What travels inside a model file: kit.json, as kit/spec.py defines it. */
+/**
+ * What travels inside a model file: kit.json, as kit/model/spec.py defines it.
+ *
+ * @property modelSha256 of all that stands before the archive, in hexadecimal; empty in files that
+ *   earlier kits made.
+ */
 data class ModelCard(
     val backbone: String,
     val alpha: Double?,
@@ -67,6 +97,8 @@ data class ModelCard(
     val accuracy: Measured?,
     val intendedUse: String,
     val created: String,
+    val outputKind: OutputKind,
+    val modelSha256: String,
 ) {
     companion object {
         /** @throws ClassifierException where a field is missing, of a wrong type or impossible. */
@@ -107,12 +139,21 @@ data class ModelCard(
                 accuracy = card.child("metrics")?.child("test")?.let(::accuracy),
                 intendedUse = card.textOrNull("intended_use").orEmpty(),
                 created = card.textOrNull("created").orEmpty(),
+                outputKind = card.choiceOrNull<OutputKind>("output_kind") ?: OutputKind.SCORES,
+                modelSha256 = card.textOrNull("model_sha256").orEmpty(),
             )
         }
 
         private fun preprocess(fields: Fields): PreprocessSpec {
             val side = fields.integer("input_resolution")
-            expect(side in 1..4096) { "expected an input_resolution of 1 to 4096, got $side" }
+            val width = fields.integerOrNull("input_width") ?: side
+            for ((name, length) in listOf("input_resolution" to side, "input_width" to width)) {
+                expect(length in 1..4096) { "expected an $name of 1 to 4096, got $length" }
+            }
+            val channels = fields.integerOrNull("channels") ?: 3
+            expect(channels == 1 || channels == 3) {
+                "expected 1 channel (grey) or 3 (RGB), got $channels"
+            }
             for ((name, only) in listOf("channel_order" to "RGB", "orientation" to "applied")) {
                 expect((fields.textOrNull(name) ?: only) == only) {
                     "expected preprocess.$name '$only': this app knows no other"
@@ -127,7 +168,16 @@ data class ModelCard(
             expect(listOfNotNull(mean, std).all { it.size == 3 } && std?.contains(0.0) != true) {
                 "expected three numbers in preprocess.mean and std, and no std of 0"
             }
-            return PreprocessSpec(side, fields.choice("fit"), fields.choice("resize"), mean, std)
+            return PreprocessSpec(
+                side,
+                fields.choice("fit"),
+                fields.choice("resize"),
+                mean,
+                std,
+                width,
+                channels,
+                fields.choiceOrNull<Layout>("layout") ?: Layout.NHWC,
+            )
         }
 
         private fun operatingPoint(fields: Fields): OperatingPoint {
@@ -188,6 +238,8 @@ private class Fields(private val where: String, private val data: JSONObject) {
         return required(name, "a number", value)
     }
 
+    fun integerOrNull(name: String): Int? = found(name)?.let { integer(name) }
+
     fun integer(name: String): Int = required(name, "a whole number", found(name) as? Int)
 
     fun truth(name: String): Boolean = required(name, "true or false", found(name) as? Boolean)
@@ -195,8 +247,11 @@ private class Fields(private val where: String, private val data: JSONObject) {
     inline fun <reified T : Enum<T>> choice(name: String): T {
         val value = text(name)
         val valid = enumValues<T>().associateBy { it.name.lowercase() }
-        return required(name, "one of ${valid.keys.joinToString()}", valid[value])
+        return required(name, "one of ${valid.keys.joinToString()}", valid[value.lowercase()])
     }
+
+    inline fun <reified T : Enum<T>> choiceOrNull(name: String): T? =
+        textOrNull(name)?.let { choice<T>(name) }
 
     fun child(name: String): Fields? = found(name)?.let { childOrThrow(name) }
 

@@ -5,6 +5,7 @@ import java.io.InputStream
 import java.nio.BufferUnderflowException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import java.security.MessageDigest
 import java.util.zip.ZipInputStream
 
 /**
@@ -41,7 +42,19 @@ class ModelFile private constructor(val content: ByteBuffer, val card: ModelCard
                 "expected a model with a card (kit.json), this file has none: " +
                     "make it with kit train or kit convert"
             }
-            return ModelFile(content, ModelCard.parse(card!!.toString(Charsets.UTF_8)))
+            val parsed = ModelCard.parse(card!!.toString(Charsets.UTF_8))
+            expect(parsed.modelSha256.isEmpty() || parsed.modelSha256 == digest(file)) {
+                "expected a model as it was made, by the digest in its card, got one that was " +
+                    "changed: copy the file again"
+            }
+            return ModelFile(content, parsed)
+        }
+
+        /** SHA-256 of all that stands before the archive, in hexadecimal. */
+        private fun digest(file: ByteBuffer): String {
+            val model = file.duplicate().apply { rewind().limit(archiveStart(file)!!) }
+            val digest = MessageDigest.getInstance("SHA-256").apply { update(model) }.digest()
+            return digest.joinToString("") { "%02x".format(it) }
         }
 
         private fun damaged(cause: Exception) = ClassifierException(

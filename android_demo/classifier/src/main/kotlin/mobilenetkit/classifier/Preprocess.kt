@@ -80,60 +80,101 @@ private fun blend(source: ByteArray, start: Int, step: Int, taps: Taps): Byte {
     return (sum / WEIGHT_SUM).toByte()
 }
 
-/** The part of an image that a fit of [Fit.CROP] looks at: its centre square. */
-fun centreSquare(pixels: Pixels): Pixels {
-    val side = minOf(pixels.height, pixels.width)
-    val top = (pixels.height - side) / 2
-    val left = (pixels.width - side) / 2
-    val out = ByteArray(side * side * 3)
-    for (row in 0 until side) {
-        val source = ((top + row) * pixels.width + left) * 3
-        pixels.rgb.copyInto(out, row * side * 3, source, source + side * 3)
+/** The part of an image that a fit of [Fit.CROP] looks at: its centre, with the input's aspect. */
+fun centreOf(pixels: Pixels, spec: PreprocessSpec): Pixels {
+    val (rows, columns) = if (isWide(pixels, spec)) {
+        pixels.height to rounded(pixels.height, spec.inputWidth, spec.inputResolution)
+    } else {
+        rounded(pixels.width, spec.inputResolution, spec.inputWidth) to pixels.width
     }
-    return Pixels(side, side, out)
+    val top = (pixels.height - rows) / 2
+    val left = (pixels.width - columns) / 2
+    val out = ByteArray(rows * columns * 3)
+    for (row in 0 until rows) {
+        val source = ((top + row) * pixels.width + left) * 3
+        pixels.rgb.copyInto(out, row * columns * 3, source, source + columns * 3)
+    }
+    return Pixels(rows, columns, out)
 }
 
-/** Brings an image of any size to the input resolution, as the card's fit and resize say. */
+private fun isWide(pixels: Pixels, spec: PreprocessSpec): Boolean =
+    pixels.width.toLong() * spec.inputResolution >= pixels.height.toLong() * spec.inputWidth
+
+/** `length * to / of`, halves up, at least 1. */
+private fun rounded(length: Int, to: Int, of: Int): Int =
+    maxOf(1, ((2L * length * to + of) / (2L * of)).toInt())
+
+/** Luma of ITU-R BT.601 in each of three channels. */
+private fun grey(pixels: Pixels): Pixels {
+    val out = ByteArray(pixels.rgb.size)
+    for (i in out.indices step 3) {
+        val (red, green, blue) = List(3) { pixels.rgb[i + it].toInt() and 0xFF }
+        val luma = (19595 * red + 38470 * green + 7471 * blue + 32768) shr 16
+        for (channel in 0 until 3) out[i + channel] = luma.toByte()
+    }
+    return Pixels(pixels.height, pixels.width, out)
+}
+
+/**
+ * Brings an image of any size to the input's, as the card's fit and resize say.
+ *
+ * @return of a grey input, three equal channels.
+ */
 fun fitPixels(pixels: Pixels, spec: PreprocessSpec): Pixels {
-    val side = spec.inputResolution
+    val (height, width) = spec.inputResolution to spec.inputWidth
+    val image = if (spec.channels == 1) grey(pixels) else pixels
     return when (spec.fit) {
-        Fit.STRETCH -> resize(pixels, side, side, spec.resize)
-        Fit.CROP -> resize(centreSquare(pixels), side, side, spec.resize)
-        Fit.PAD -> {
-            val long = maxOf(pixels.height, pixels.width).toLong()
-            val (rows, columns) = listOf(pixels.height, pixels.width).map {
-                maxOf(1, ((2L * it * side + long) / (2 * long)).toInt())
-            }
-            val small = resize(pixels, rows, columns, spec.resize)
-            val out = ByteArray(side * side * 3)
-            val top = (side - rows) / 2
-            val left = (side - columns) / 2
-            for (row in 0 until rows) {
-                val source = row * columns * 3
-                val target = ((top + row) * side + left) * 3
-                small.rgb.copyInto(out, target, source, source + columns * 3)
-            }
-            Pixels(side, side, out)
-        }
+        Fit.STRETCH -> resize(image, height, width, spec.resize)
+        Fit.CROP -> resize(centreOf(image, spec), height, width, spec.resize)
+        Fit.PAD -> padded(image, spec)
+    }
+}
+
+private fun padded(image: Pixels, spec: PreprocessSpec): Pixels {
+    val (height, width) = spec.inputResolution to spec.inputWidth
+    val (rows, columns) = if (isWide(image, spec)) {
+        rounded(image.height, width, image.width) to width
+    } else {
+        height to rounded(image.width, height, image.height)
+    }
+    val small = resize(image, rows, columns, spec.resize)
+    val out = ByteArray(height * width * 3)
+    val top = (height - rows) / 2
+    val left = (width - columns) / 2
+    for (row in 0 until rows) {
+        val source = row * columns * 3
+        val target = ((top + row) * width + left) * 3
+        small.rgb.copyInto(out, target, source, source + columns * 3)
+    }
+    return Pixels(height, width, out)
+}
+
+/** Every position in [fitted]'s bytes that goes into the input tensor, in its order. */
+private inline fun inOrder(fitted: Pixels, spec: PreprocessSpec, use: (Int) -> Unit) {
+    val places = fitted.rgb.indices step 3
+    val channels = 0 until spec.channels
+    when (spec.layout) {
+        Layout.NHWC -> for (place in places) for (channel in channels) use(place + channel)
+        Layout.NCHW -> for (channel in channels) for (place in places) use(place + channel)
     }
 }
 
 /**
- * Pixels at the input resolution to the bytes of the input tensor.
+ * Pixels at the input's size to the bytes of the input tensor.
  *
  * @return a direct buffer in the processor's byte order, at its first byte.
  */
 fun toTensor(fitted: Pixels, spec: PreprocessSpec, input: Tensor): ByteBuffer {
-    val out = ByteBuffer.allocateDirect(fitted.rgb.size * input.dtype.bytes)
-        .order(ByteOrder.nativeOrder())
+    val values = fitted.rgb.size / 3 * spec.channels
+    val out = ByteBuffer.allocateDirect(values * input.dtype.bytes).order(ByteOrder.nativeOrder())
     if (input.dtype == Dtype.FLOAT32) {
         val tables = List(3) { channel -> FloatArray(256) { normalised(it, channel, spec) } }
-        fitted.rgb.forEachIndexed { i, level -> out.putFloat(tables[i % 3][level.toInt() and 0xFF]) }
+        inOrder(fitted, spec) { out.putFloat(tables[it % 3][fitted.rgb[it].toInt() and 0xFF]) }
     } else {
         val tables = List(3) { channel ->
             ByteArray(256) { quantised(it, channel, spec, input).toByte() }
         }
-        fitted.rgb.forEachIndexed { i, level -> out.put(tables[i % 3][level.toInt() and 0xFF]) }
+        inOrder(fitted, spec) { out.put(tables[it % 3][fitted.rgb[it].toInt() and 0xFF]) }
     }
     out.rewind()
     return out

@@ -2,6 +2,7 @@ package mobilenetkit.classifier
 
 import java.io.File
 import java.nio.ByteBuffer
+import java.security.MessageDigest
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
@@ -71,7 +72,7 @@ class ModelFileTest {
 
     @Test
     fun impossibleCards() {
-        assertTrue("update the app" in refusedCard("schema_version" to 2))
+        assertTrue("update the app" in refusedCard("schema_version" to 3))
         assertTrue("card.labels" in refusedCard("labels" to "a"))
         refusedCard("labels" to listOf<String>())
         refusedCard("labels" to listOf("a\nb"))
@@ -93,5 +94,15 @@ class ModelFileTest {
         refusedCard("preprocess" to spec + mapOf("mean" to listOf(1, 2), "std" to listOf(1, 2)))
         refusedCard("preprocess" to spec + mapOf("mean" to listOf(1, 2, 3), "std" to listOf(1, 0, 3)))
         refusedCard("preprocess" to spec + mapOf("channel_order" to "BGR"))
+    }
+
+    @Test
+    fun aChangedModelIsRefused() {
+        val digest = MessageDigest.getInstance("SHA-256").digest(flatbuffer)
+        val hexadecimal = digest.joinToString("") { "%02x".format(it) }
+        val file = packaged("kit.json" to cardText("model_sha256" to hexadecimal))
+        assertEquals(hexadecimal, read(file).card.modelSha256)
+        val changed = file.copyOf().also { it[20] = 1 }
+        assertTrue("was changed: copy the file again" in refused(changed))
     }
 }

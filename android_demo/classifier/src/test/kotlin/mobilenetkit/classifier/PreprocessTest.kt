@@ -22,14 +22,13 @@ class PreprocessTest {
     @Test
     fun goldenFile() {
         val cases = Golden.cases("golden.json")
-        assertTrue(cases.size > 50)
+        assertTrue(cases.size > 80)
         for (case in cases) {
             val name = case.getString("name")
             val spec = ModelCard.parse(cardText("preprocess" to case.getJSONObject("preprocess"))).preprocess
             val fitted = fitPixels(draw(case), spec)
             assertArrayEquals(name, case.bytes("pixels"), fitted.rgb)
-            val side = spec.inputResolution
-            val input = Tensor("input", listOf(1, side, side, 3), case.dtype(), case.quantization())
+            val input = Tensor("input", spec.shape, case.dtype(), case.quantization())
             val tensor = toTensor(fitted, spec, input)
             val bytes = ByteArray(tensor.remaining()).also { tensor.get(it) }
             assertArrayEquals(name, case.bytes("tensor"), bytes)
