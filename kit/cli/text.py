@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -248,8 +249,9 @@ def info_text(facts: dict[str, Any]) -> str:
     lines.append(f"backbone        {card['backbone']}{alpha}, from {card['weights']}")
     lines.append(f"quantization    {card['quantization']}")
     spec = card["preprocess"]
+    described = PreprocessSpec.from_json(json.loads(json.dumps(spec))).described
     lines.append(
-        f"preprocessing   {PreprocessSpec.from_json(spec).described}, {spec['fit']}, "
+        f"preprocessing   {described}, {spec['fit']}, "
         f"{spec['resize']}, mean {spec['mean']}, std {spec['std']}"
     )
     if kind := card.get("output_kind"):

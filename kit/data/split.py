@@ -67,6 +67,10 @@ class SplitSettings:
         start, end = self._ranges()[part]
         return max(start - position, position - end, 0.0)
 
+    def mark(self, key: str) -> str:
+        """What a card keeps of a key that was moved: too short to tell a patient's id by."""
+        return hashlib.sha256(text_bytes(f"{self.seed}:moved:{key}")).hexdigest()[:5]
+
     def _position(self, key: str) -> float:
         """0 to 1, evenly."""
         digest = hashlib.sha256(text_bytes(f"{self.seed}:{key}")).digest()
@@ -78,16 +82,43 @@ class SplitSettings:
         return {"test": (0.0, self.test), "validation": (self.test, second), "train": (second, inf)}
 
 
-def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
+def split_dataset(
+    dataset: Dataset, settings: SplitSettings, moved: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The part of every image, by its path.
+
+    Args:
+        dataset: the images.
+        settings: how they are split.
+        moved: of an earlier split of these or other images, `moved_keys`, to repeat it; None: a
+            part that would be empty gets what is nearest.
 
     Raises DataError where the groups' pattern matches no path.
     """
     keys = group_keys(dataset, settings.group_regex)
+    split, fixed, drawn = _by_hash(dataset, settings, keys)
+    if moved is None:
+        return _without_empty_parts(dataset, split, keys, settings, drawn, fixed)
+    again = {path: moved.get(settings.mark(key)) for path, key in keys.items() if key not in fixed}
+    return {path: again.get(path) or part for path, part in split.items()}
+
+
+def moved_keys(
+    dataset: Dataset, split: Mapping[str, str], settings: SplitSettings
+) -> dict[str, str]:
+    """The part of each key that is not where its hash says, by the key's mark."""
+    keys = group_keys(dataset, settings.group_regex)
+    drawn, _, _ = _by_hash(dataset, settings, keys)
+    return {settings.mark(keys[path]): part for path, part in split.items() if drawn[path] != part}
+
+
+def _by_hash(
+    dataset: Dataset, settings: SplitSettings, keys: Mapping[str, str]
+) -> tuple[dict[str, str], set[str], Sequence[str]]:
+    """The parts by hash or as given; the keys whose part is given; the parts that are drawn."""
     given = {image.path: image.part for image in dataset.images if image.part is not None}
     if not given:
-        split = {image.path: settings.part(keys[image.path]) for image in dataset.images}
-        return _without_empty_parts(dataset, split, keys, settings, PARTS)
+        return {path: settings.part(key) for path, key in keys.items()}, set(), PARTS
     # What belongs together with a given image goes where that is; with two of them, train first.
     follows = {
         keys[path]: part
@@ -103,7 +134,7 @@ def split_dataset(dataset: Dataset, settings: SplitSettings) -> dict[str, str]:
         drawn = settings.part(key)
         split[image.path] = drawn if part == "train" and drawn in missing else part
     fixed = {keys[path] for path, part in given.items() if part != "train"}
-    return _without_empty_parts(dataset, split, keys, settings, sorted(missing), fixed)
+    return split, fixed, sorted(missing)
 
 
 def _without_empty_parts(

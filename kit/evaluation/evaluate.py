@@ -267,7 +267,7 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
             "expected images of several patients or groups, all of these are of one: alone they do "
             "not tell which part it fell into: give the whole data set, or leave out --part"
         )
-    split = split_dataset(dataset, split_settings)
+    split = split_dataset(dataset, split_settings, data.get("moved", {}))
     kept = {path for path, of in split.items() if of == part}
     if not kept:
         raise DataError(f"expected images of the {part} part, none of these falls into it")

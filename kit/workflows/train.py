@@ -11,7 +11,7 @@ from typing import Any
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
 from kit.data.scan import FEW_IMAGES
-from kit.data.split import check_split, group_warnings
+from kit.data.split import check_split, group_warnings, moved_keys
 from kit.errors import DataError, ImageError
 from kit.evaluation.metrics import Evaluation
 from kit.export.exported import Exported, summary
@@ -350,6 +350,7 @@ def _export(
 
 def _card(prepared: _Prepared, settings: TrainSettings) -> ModelCard:
     source, dataset = prepared.source, prepared.dataset
+    moved = moved_keys(dataset, prepared.split, settings.split)
     return ModelCard(
         backbone=source.choice.name,
         alpha=source.choice.alpha,
@@ -361,6 +362,7 @@ def _card(prepared: _Prepared, settings: TrainSettings) -> ModelCard:
             "fingerprint": dataset.fingerprint,
             "images": {part: len(paths) for part, paths in prepared.parts.items()},
             **asdict(settings.split),
+            **({"moved": moved} if moved else {}),
             "group_column": settings.data.group_column,
             "split_column": settings.data.split_column,
         },

@@ -11,7 +11,7 @@ from kit.cli.app import app
 from kit.data import DataSettings, SplitSettings, load_dataset, scan_images, split_dataset
 from kit.data.check import check_images
 from kit.data.scan import label_of
-from kit.data.split import check_split
+from kit.data.split import check_split, moved_keys
 from kit.errors import DataError
 from kit.files import text_bytes
 from kit.model.spec import load_json
@@ -279,3 +279,22 @@ def test_check_tells_of_all_this(odd, capsys):
     result = CliRunner().invoke(app, ["check", str(odd)])
     assert result.exit_code == 1
     assert "passed over 1 file, no image by the name: .txt" in result.stderr
+
+
+def test_a_split_is_repeated_for_other_images(tmp_path):
+    """What was moved in training must not count as never seen in an evaluation."""
+    put(tmp_path, *(f"{label}/{index}.jpg" for label in "abcde" for index in range(3)))
+    dataset, settings = scan_images(tmp_path), SplitSettings()
+    split = split_dataset(dataset, settings)
+    moved = moved_keys(dataset, split, settings)
+    assert moved and split_dataset(dataset, settings, moved) == split
+    assert all(len(mark) == 5 for mark in moved)
+    put(tmp_path, *(f"{label}/new {index}.jpg" for label in "abcde" for index in range(9)))
+    (tmp_path / "a/0.jpg").unlink()
+    other = split_dataset(scan_images(tmp_path), settings, moved)
+    assert {path: other[path] for path in split if path != "a/0.jpg"} == {
+        path: part for path, part in split.items() if path != "a/0.jpg"
+    }
+    # Without a record nothing is moved, as in models of earlier kits.
+    by_hash = split_dataset(dataset, settings, {})
+    assert by_hash == {image.path: settings.part(image.digest) for image in dataset.images}

@@ -224,13 +224,13 @@ def test_another_spec_is_computed_anew(extract, small_backbone):
 def test_unreadable_images_are_named_with_their_copies(extract, images):
     for name in ("broken.jpg", "copy of broken.jpg"):
         (images / "red" / name).write_bytes(b"\xff\xd8\xff\xe0 cut off")
-    (images / "blue" / "notes.txt").write_text("no image")
+    (images / "blue" / "notes.jpg").write_text("no image")
     (images / "blue" / "empty.png").write_bytes(b"")
     vectors, reasons, listener = extract()
     assert set(reasons) == {
         "red/broken.jpg",
         "red/copy of broken.jpg",
-        "blue/notes.txt",
+        "blue/notes.jpg",
         "blue/empty.png",
     }
     assert "an empty file" in reasons["blue/empty.png"]
