@@ -20,10 +20,7 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = read_model_file(path)
     try:
-        size = (
-            None if file.card is None else (file.card.preprocess.height, file.card.preprocess.width)
-        )
-        runner = Runner(file.path, size=size)
+        runner = Runner(file.path)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     quantization = file.card.quantization if file.card else ""
