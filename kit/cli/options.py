@@ -424,26 +424,30 @@ class NormalisationOptions:
         return numbers(self.mean), numbers(self.std)
 
 
+OpenResolutionOption = Annotated[
+    int | None,
+    option(
+        NO_CARD,
+        "The side of the square input, if the model leaves it open.",
+        metavar="PIXELS",
+    ),
+]
+OutputTensorOption = Annotated[
+    str | None,
+    option(
+        NO_CARD,
+        "The output with the scores, by its name or number, if there are several.",
+        metavar="NAME",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class ForeignOptions(NormalisationOptions):
     """What a .tflite file that others made may not say."""
 
-    input_resolution: Annotated[
-        int | None,
-        option(
-            NO_CARD,
-            "The side of the square input, if the model leaves it open.",
-            metavar="PIXELS",
-        ),
-    ] = None
-    output_tensor: Annotated[
-        str | None,
-        option(
-            NO_CARD,
-            "The output with the scores, by its name or number, if there are several.",
-            metavar="NAME",
-        ),
-    ] = None
+    input_resolution: OpenResolutionOption = None
+    output_tensor: OutputTensorOption = None
     output_kind: Annotated[
         str | None,
         option(

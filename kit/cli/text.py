@@ -228,6 +228,8 @@ def info_text(facts: dict[str, Any]) -> str:
         scale = tensor["quantization"]
         note = f", scale {scale['scale']:g}, zero point {scale['zero_point']}" if scale else ""
         lines.append(f"{kind:15} {tensor['dtype']} {tensor['shape']}{note}")
+    if ends := facts["output_ends"]:
+        lines.append(f"output ends in  {ends['operator']} ({ends['kind']})")
     operators = ", ".join(f"{o['name']} v{o['version']}" for o in facts["operators"])
     lines.append(f"operators       {operators}")
     runtime = facts["minimum_runtime"] or "unknown: an operator is in no released runtime"

@@ -13,16 +13,28 @@ from kit.model.model_file import read_model_file
 from kit.runtime.interpreter import Runner
 
 
-def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe_model(
+    path: str | os.PathLike[str],
+    *,
+    input_resolution: int | None = None,
+    output_tensor: str | None = None,
+) -> dict[str, Any]:
     """Facts on an image classifier, as JSON can hold them.
+
+    Args:
+        path: a .tflite file.
+        input_resolution: side of the input in pixels, for a file that leaves it open.
+        output_tensor: name or number of the output with the scores, for a file that has several.
 
     Raises ModelFileError or InferenceError where it is no image classifier or cannot be loaded.
     """
     file = read_model_file(path)
     try:
-        runner = Runner(file.path)
+        size = None if input_resolution is None else (input_resolution, input_resolution)
+        runner = Runner(file.path, size=size, output_tensor=output_tensor)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
+    ending = file.endings.get(runner.output_index) if file.card is None else None
     quantization = file.card.quantization if file.card else ""
     try:
         runtime: str | None = minimum_runtime(file.operators, quantization)
@@ -33,6 +45,7 @@ def describe_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         "size_bytes": file.size_bytes,
         "input": runner.input.to_json(),
         "output": runner.output.to_json(),
+        "output_ends": None if ending is None else asdict(ending),
         "further_outputs": list(runner.further_outputs),
         "operators": [
             {"name": operator_name(code, custom), "version": version}
