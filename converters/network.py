@@ -29,7 +29,8 @@ class Network:
     """From one image to one row of numbers, without variables.
 
     Attributes:
-        function: TensorFlow's ConcreteFunction, `[1, side, side, 3]` to `[1, output_width]`.
+        function: TensorFlow's ConcreteFunction, `[1, height, width, channels]` to
+            `[1, output_width]`.
         output_width: numbers that it returns.
         output_kind: `scores`, or `independent_scores` of a multi-label model.
     """
@@ -42,7 +43,7 @@ class Network:
         """What TensorFlow answers, one image at a time.
 
         Args:
-            inputs: float32 `[images, side, side, 3]`.
+            inputs: float32 `[images, height, width, channels]`.
 
         Returns:
             float32 `[images, output_width]`.
@@ -65,17 +66,29 @@ class Network:
         return np.array(rows, np.float32).reshape(len(inputs), self.output_width)
 
 
-def of_keras(model: keras.Model, side: int) -> Network:
-    """The model's answer for one image of this side, in the dtype that it takes."""
+def of_keras(
+    model: keras.Model, height: int, width: int | None = None, channels: int = 3
+) -> Network:
+    """The model's answer for one image of this size, in the dtype that it takes.
+
+    Args:
+        model: of one input and one output.
+        height: of the input, in pixels.
+        width: of the input, in pixels; None: as its height.
+        channels: 3, or 1 for grey.
+    """
     import tensorflow as tf
 
     # One image, fixed: a batch of unknown size would leave shape arithmetic in the graph.
-    signature = tf.TensorSpec([1, side, side, 3], model.inputs[0].dtype, name="image")
+    shape = [1, height, width or height, channels]
+    signature = tf.TensorSpec(shape, model.inputs[0].dtype, name="image")
     function = tf.function(lambda image: model(image, training=False))
     return _frozen(function.get_concrete_function(signature))
 
 
-def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, str]:
+def of_graph(
+    graph: Any, image: str, output: str, size: tuple[int, int, int]
+) -> tuple[Network, str]:
     """A part of a frozen graph, from an image tensor to scores.
 
     Logits get a softmax. One number alone, a logit or a sigmoid's answer, becomes two scores that
@@ -85,7 +98,7 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
         graph: tf.compat.v1.GraphDef without variables.
         image: name of the node whose output is the image, already normalised.
         output: name of the node whose output is the answer.
-        side: input resolution.
+        size: height and width of the input in pixels, and its channels.
 
     Returns:
         The network and, in words, what was done to its output; empty where nothing was.
@@ -111,7 +124,7 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
         widths.append(width)
         return tail.finish(answer if answer.shape.rank == 2 else tf.reshape(answer, [1, width]))
 
-    signature = tf.TensorSpec([1, side, side, 3], tf.float32, name="image")
+    signature = tf.TensorSpec([1, *size], tf.float32, name="image")
     try:
         with quiet_native:
             function = tf.compat.v1.wrap_function(call, [signature])
@@ -121,8 +134,8 @@ def of_graph(graph: Any, image: str, output: str, side: int) -> tuple[Network, s
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
         raise ConversionError(
-            f"expected a graph that TensorFlow can run from {image!r} to {output!r} at {side} "
-            f"pixels: {reason:.300}"
+            f"expected a graph that TensorFlow can run from {image!r} to {output!r} at "
+            f"{size[0]} by {size[1]} pixels: {reason:.300}"
         ) from error
 
 

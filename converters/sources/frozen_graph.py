@@ -22,6 +22,7 @@ from kit.errors import ConversionError
 from kit.quiet import quiet_native
 
 _DECODERS = ("DecodeJpeg", "DecodePng", "DecodeBmp", "DecodeImage", "DecodeAndCropJpeg")
+_CHANNELS = (3, 1, -1)  # RGB, grey, or left open
 _BEGINNINGS = ("Placeholder", *_DECODERS)
 _RESIZERS = ("ResizeBilinear", "ResizeBicubic", "ResizeArea", "ResizeNearestNeighbor")
 _PASSING = ("Identity", "Cast", "ExpandDims", "Squeeze")
@@ -118,12 +119,19 @@ def source_of_graph(graph: Any, kind: str, options: SourceOptions) -> SourceMode
             f"expected the output to depend on the image, {output!r} does not on {place.name!r}"
         )
     _refuse(graph, kept, place.name)
-    side = _side(nodes[image], place, options)
+    size = _size(nodes[image], place, options)
     mean, std, why = _normalization(nodes, needed, image, place, options)
     with quiet_native:
-        network, done = of_graph(_cut(graph, kept, place.name), place.name, output, side)
-    said = (f"input {place.name}, {side} pixels; output {output}", why, *remarks, done)
-    return SourceModel(kind, network, side, mean, std, tuple(line for line in said if line))
+        network, done = of_graph(_cut(graph, kept, place.name), place.name, output, size)
+    height, width, channels = size
+    described = f"{height} pixels" if height == width else f"{height} by {width} pixels"
+    grey = ", grey" if channels == 1 else ""
+    said = (f"input {place.name}, {described}{grey}; output {output}", why, *remarks, done)
+    return SourceModel(
+        *(kind, network, height, mean, std, tuple(line for line in said if line)),
+        None if height == width else width,
+        channels,
+    )
 
 
 def is_random(op: str) -> bool:
@@ -224,7 +232,7 @@ def _like_image(node: Any) -> bool:
     shape = _shape(node)
     if node.attr["dtype"].type == tf.string.as_datatype_enum:
         return False
-    return shape is None or (len(shape) == 4 and shape[3] in (3, -1))
+    return shape is None or (len(shape) == 4 and shape[3] in _CHANNELS)
 
 
 def _place(
@@ -319,26 +327,34 @@ def _constant(nodes: Mapping[str, Any], name: str) -> Any:
     return tf.make_ndarray(node.attr["value"].tensor)
 
 
-def _side(image: Any, place: _Place, options: SourceOptions) -> int:
+def _size(image: Any, place: _Place, options: SourceOptions) -> tuple[int, int, int]:
+    """Height and width in pixels, and channels."""
     shape = _shape(image) if image.op == "Placeholder" else None
-    if shape and (len(shape) != 4 or shape[3] not in (3, -1)):
+    if shape and (len(shape) != 4 or shape[3] not in _CHANNELS):
         raise ConversionError(
             f"expected an input [batch, side, side, 3], got {shape}: save the model with its "
             "channels last"
         )
+    channels = 1 if _is_grey(image, shape) else 3
     sides = place.side or (tuple(shape[1:3]) if shape else (-1, -1))
-    if sides[0] != sides[1]:
-        raise ConversionError(f"expected a square input, got {sides[0]} by {sides[1]} pixels")
     given = options.input_resolution
-    if place.side is None and sides[0] < 1 and given is None:
+    if max(sides) < 1 and given is None:
         raise ConversionError(
             "expected an input of a known size, the source leaves it open: give --input-resolution"
         )
-    if given is not None and sides[0] > 0 and sides[0] != given:
+    if given is not None and any(side not in (given, -1) for side in sides):
+        own = " by ".join(dict.fromkeys(str(side) for side in sides))
         raise ConversionError(
-            f"expected the source's input resolution, {sides[0]}, got --input-resolution {given}"
+            f"expected the source's input resolution, {own}, got --input-resolution {given}"
         )
-    return sides[0] if sides[0] > 0 else int(given or 0)
+    height, width = (side if side > 0 else int(given or max(sides)) for side in sides)
+    return height, width, channels
+
+
+def _is_grey(image: Any, shape: list[int] | None) -> bool:
+    if shape is not None:
+        return shape[3] == 1
+    return image.op in _DECODERS and int(image.attr["channels"].i) == 1
 
 
 def _normalization(

@@ -56,24 +56,26 @@ def read_keras_file(path: str | os.PathLike[str], options: SourceOptions) -> Sou
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
     shape = tuple(model.inputs[0].shape)
-    sides = {side for side in shape[1:3] if side is not None}
-    if len(shape) != 4 or shape[3] != 3 or len(sides) > 1:
+    if len(shape) != 4 or shape[3] not in (1, 3):
         raise ConversionError(f"{path}: expected an input [batch, side, side, 3], got {shape}")
-    side = sides.pop() if sides else options.input_resolution
-    if side is None:
+    # A side that is left open is as the other one.
+    other = options.input_resolution or shape[1] or shape[2]
+    height, width = (side or other for side in shape[1:3])
+    if height is None or width is None:
         raise ConversionError(
             f"{path}: expected an input of a known size, the model leaves it open: "
             "give --input-resolution"
         )
+    size = "x".join(dict.fromkeys((str(height), str(width))))
     try:
         with quiet_native:
-            function = of_keras(model, side).function
+            function = of_keras(model, height, width, shape[3]).function
     except MemoryError:
         raise
     except Exception as error:  # layers raise whatever does not suit them
         reason = " ".join(str(error).split())
         raise ConversionError(
-            f"{path}: expected a model that takes an image of {side} pixels: {reason:.300}"
+            f"{path}: expected a model that takes an image of {size} pixels: {reason:.300}"
         ) from error
     output = options.output_tensor or function.outputs[0].op.name
     graph = function.graph.as_graph_def()

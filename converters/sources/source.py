@@ -37,10 +37,12 @@ class SourceModel:
     Attributes:
         kind: what kind of file it comes from.
         network: from normalised pixels to scores.
-        input_resolution: side of its input in pixels.
+        input_resolution: height of its input in pixels.
         mean: what its input wants subtracted from pixels of 0 to 255.
         std: what its input wants the rest divided by.
         remarks: sentences on what was found and what was done.
+        input_width: width of its input in pixels; None: it is square.
+        channels: 3 for RGB, 1 for grey.
     """
 
     kind: str
@@ -49,3 +51,5 @@ class SourceModel:
     mean: Triple
     std: Triple
     remarks: tuple[str, ...]
+    input_width: int | None = None
+    channels: int = 3

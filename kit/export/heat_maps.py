@@ -45,7 +45,7 @@ class HeatMaps:
 
         Raises ImageError where the image cannot be read.
         """
-        pixels = read_image(image, self._spec.input_resolution)
+        pixels = read_image(image, self._spec.longer_side)
         scores = run_pixels(self._runner, pixels, self._spec)
         chosen = int(scores.argmax()) if label is None else label
         whole = self._runner.further(ACTIVATION_MAP)

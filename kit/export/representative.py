@@ -43,7 +43,7 @@ def read_representative(root: Path, paths: Sequence[str], spec: PreprocessSpec) 
     """Pixels at the input resolution, uint8 `[side, side, 3]`."""
 
     def work(path: str) -> Pixels:
-        return fit_pixels(read_image(root / path, spec.input_resolution), spec)
+        return fit_pixels(read_image(root / path, spec.longer_side), spec)
 
     return list(ordered_map(work, paths, default_threads()))
 
@@ -122,7 +122,7 @@ def _read(
     unreadable: list[tuple[str, str]] = []
     for path in paths:
         try:
-            pixels.append(fit_pixels(read_image(path, spec.input_resolution), spec))
+            pixels.append(fit_pixels(read_image(path, spec.longer_side), spec))
         except ImageError as error:
             unreadable.append((str(path.relative_to(root)), str(error)))
     return pixels, unreadable

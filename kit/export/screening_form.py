@@ -116,7 +116,7 @@ def _over_images(
 
     def work(path: str) -> npt.NDArray[np.float32]:
         try:
-            pixels = read_image(photographs.root / path, spec.input_resolution)
+            pixels = read_image(photographs.root / path, spec.longer_side)
         except ImageError as error:
             raise DataError(f"{photographs.root / path}: {error}") from error
         with runners.borrowed() as runner:

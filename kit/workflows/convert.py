@@ -273,6 +273,8 @@ def _open_model(path: Path, settings: ConvertSettings, reporter: Reporter) -> Ex
         resize=settings.resize or "bilinear",
         mean=source.mean,
         std=source.std,
+        input_width=source.input_width,
+        channels=source.channels,
     )
     card = ModelCard(
         backbone=f"{source.kind} {path.name}",

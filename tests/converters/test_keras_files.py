@@ -287,7 +287,7 @@ def test_models_that_are_no_image_classifiers(saved):
         x = layers.Flatten()(inputs) if None not in shape else layers.GlobalMaxPooling2D()(inputs)
         return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
 
-    for shape in ((4,), (SIDE, SIDE, 1), (3, SIDE, SIDE), (SIDE, 2 * SIDE, 3)):
+    for shape in ((4,), (SIDE, SIDE, 4), (3, SIDE, SIDE)):
         refused(saved(classifier(*shape)), r"expected an input \[batch, side, side, 3\], got ")
     half = classifier(None, SIDE, 3)
     assert read_source(saved(half), GIVEN).input_resolution == SIDE
@@ -549,3 +549,40 @@ def test_an_operation_that_is_not_known(tmp_path):
         file.attrs["model_config"] = text.replace("math.subtract", "io.read_file")
     with pytest.raises(ConversionError, match=r"got a TFOpLambda of Keras 2, 'tf\.io\.read_file"):
         read_source(path)
+
+
+# ---------------------------------------------------------------- inputs that are no RGB square
+
+
+@pytest.mark.parametrize("shape", [(20, 28, 3), (24, 24, 1), (20, 28, 1)])
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+def test_grey_and_rectangular_inputs(shape, mode, tmp_path):
+    import keras
+    from PIL import Image
+
+    keras.utils.set_random_seed(6)
+    layers = keras.layers
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(6, 3, activation="relu")(layers.Rescaling(1 / 255)(inputs))
+    outputs = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    model = spread(keras.Model(inputs, outputs))
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    random = np.random.default_rng(2)
+    for number in range(24):
+        pixels = coloured(random.integers(0, 256, 3), random, 28)[: shape[0], : shape[1]]
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"images/{number}.png")
+    settings = ConvertSettings(
+        mode, labels=tmp_path / "labels.txt", representative_images=tmp_path / "images"
+    )
+    made = convert(tmp_path / "model.keras", tmp_path / "model.tflite", settings)
+    spec = made.card.preprocess
+    assert (spec.height, spec.width, spec.channels) == shape
+    with Classifier.open(tmp_path / "model.tflite") as classifier:
+        for path in sorted((tmp_path / "images").iterdir())[:5]:
+            image = Image.open(path)
+            levels = np.asarray(image.convert("L") if shape[2] == 1 else image, np.float32)
+            expected = np.asarray(model(levels.reshape(1, *shape), training=False))[0]
+            allowed = 1e-4 if mode == "float32" else 0.05
+            assert np.abs(classifier.scores(path) - expected).max() < allowed

@@ -620,6 +620,7 @@ def test_limits_follow_from_the_data():
     few = told(scored(TWO, TWO_SCORES, TWO_TRUTH))
     assert "10 images leave the accuracy anywhere between 49.0 % and 94.3 %" in few
     assert "fewer than 30 images: healthy (4), ill (6)" in few
+    assert "tested on fewer than 10 images, so these figures mean little. kit cross-valid" in few
     assert "The weakest class is healthy: 75.0 %" in few
     assert "No groups were given" in few
     assert "this file rejects nothing" in few
@@ -630,7 +631,7 @@ def test_limits_follow_from_the_data():
         rejects_unknown=True,
     )
     assert "leave the accuracy anywhere" not in many
-    assert "fewer than 30" not in many
+    assert "fewer than 30" not in many and "mean little" not in many
     assert "No groups" not in many
     assert "healthy has the fewest images to learn from: 18, which are very few; ill has 90" in many
     assert "how often it misses that was not measured here" in many

@@ -330,3 +330,66 @@ def test_archives_that_are_none(write, content, said):
     with pytest.raises(ModelFileError, match=said) as raised:
         Classifier.open(write(content, "model.zip"))
     assert "\n" not in str(raised.value)
+
+
+# ---------------------------------------------------------------- kit evaluate
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    for number, label in enumerate(LABELS):
+        for copy in range(3):
+            path = tmp_path / "photographs" / label / f"{copy}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.roll(PIXELS, number + copy, axis=1)).save(path)
+    return tmp_path / "photographs"
+
+
+def evaluate(*arguments):
+    from typer.testing import CliRunner
+
+    from kit.cli.app import app
+
+    given = [str(part) for part in arguments]
+    return CliRunner().invoke(app, ["evaluate", *given, "--mean", "0", "--std", "1"])
+
+
+def test_evaluate_by_the_softmax_of_logits(write, tmp_path, photographs):
+    path = write(converted(logits))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\n")
+    result = evaluate(path, photographs, "--labels", labels, "--format", "json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["n"] == 9
+    # The columns are only moved, so every image has the same means and the same scores.
+    scores = softmax(expected_logits())
+    assert found["log_loss"] == pytest.approx(-np.log(scores).mean(), abs=1e-4)
+    assert "is logits: a softmax is applied" in result.stderr
+
+
+def test_a_multi_label_model_is_not_evaluated_by_its_best_label(write, tmp_path, photographs):
+    path = write(converted(lambda x: tf.nn.sigmoid(logits(x))))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\n")
+    result = evaluate(path, photographs, "--labels", labels)
+    assert result.exit_code == 1
+    assert "got a multi-label model" in result.stderr and "Traceback" not in result.output
+
+
+def test_a_model_that_ends_the_process_is_a_sentence(write, tmp_path, monkeypatch):
+    from kit.errors import InferenceError
+    from kit.runtime import probe
+
+    path = write(converted(logits))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, kit.runtime.interpreter as i\ni._interpreter = lambda *given: os.abort()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InferenceError, match=r"it ends the process \(SIGABRT\): the file is"):
+        probe.check_survives(path)
+    names = tmp_path / "labels.txt"
+    names.write_text("a\nb\nc\n")
+    with pytest.raises(InferenceError, match="ends the process"):
+        package_model(path, tmp_path / "out.tflite", PackageSettings(names, **AS_THEY_ARE))
+    assert not (tmp_path / "out.tflite").exists()
