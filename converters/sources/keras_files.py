@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.network import of_keras
+from converters.sources import keras_2
 from converters.sources.frozen_graph import source_of_graph
-from converters.sources.keras_2_operations import LAYERS as OPERATIONS
-from converters.sources.keras_2_operations import custom_objects, translated
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
 from kit.quiet import quiet_native
@@ -86,16 +85,18 @@ def load_keras_model(path: str | os.PathLike[str], unsafe: bool = False) -> kera
     """A Keras model from a file; raises ConversionError as `read_keras_file`."""
     path = Path(path)
     if path.suffix.lower() == ".keras":
-        _refuse_code(path, _configuration(path), unsafe)
-        return _load(path, path, unsafe)
-    configuration = _legacy_configuration(path)
+        configuration, write = _configuration(path), _write_configuration
+        if not _is_of_keras_2(path):
+            _refuse_code(path, configuration, unsafe)
+            return _load(path, path, unsafe)
+    else:
+        configuration, write = _legacy_configuration(path), _write_legacy_configuration
     _refuse_code(path, configuration, unsafe)
+    changed = keras_2.modernized(configuration)
+    _refuse_lost(path, changed)
     with tempfile.TemporaryDirectory(prefix="kit-") as folder:
-        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
-        try:
-            _write_legacy_configuration(copy, _as_keras_3_reads_it(configuration))
-        except ConversionError as error:
-            raise ConversionError(f"{path}: {error}") from error
+        copy = Path(shutil.copyfile(path, Path(folder, f"model{path.suffix.lower()}")))
+        write(copy, changed)
         return _load(copy, path, unsafe)
 
 
@@ -104,7 +105,7 @@ def _load(file: Path, path: Path, unsafe: bool) -> keras.Model:
 
     try:
         with quiet_native:
-            return models.load_model(file, custom_objects(), compile=False, safe_mode=not unsafe)
+            return models.load_model(file, keras_2.layers(), compile=False, safe_mode=not unsafe)
     except MemoryError:
         raise
     except Exception as error:  # Keras raises whatever a damaged configuration leads to
@@ -130,6 +131,15 @@ def _configuration(path: Path) -> Any:
         raise ConversionError(
             f"{path}: expected a Keras 3 file, a zip archive with config.json: {error}"
         ) from error
+
+
+def _is_of_keras_2(path: Path) -> bool:
+    """Whether Keras 2 wrote a `.keras` file, as 2.12 to 2.15 could."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"]).startswith("2.")
+    except Exception:  # of many kinds; Keras says what it misses in such a file
+        return False
 
 
 def _legacy_configuration(path: Path) -> Any:
@@ -180,6 +190,20 @@ def _refuse_code(path: Path, configuration: Any, unsafe: bool) -> None:
             )
 
 
+def _refuse_lost(path: Path, configuration: Any) -> None:
+    """Raises ConversionError for functions between layers that `keras_2` does not know."""
+    for item in _objects(configuration):
+        if item["class_name"] not in keras_2.OPERATIONS:
+            continue
+        layer = item.get("config") if isinstance(item.get("config"), dict) else {}
+        function = f" ({layer['function']})" if layer and "function" in layer else ""
+        raise ConversionError(
+            f"{path}: expected layers that Keras 3 has, got a {item['class_name']} of Keras 2, "
+            f"{(layer or {}).get('name', '')!r}{function}: export a SavedModel there "
+            "(model.export(folder))"
+        )
+
+
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Every serialised object inside a configuration."""
     if isinstance(value, dict):
@@ -192,34 +216,21 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(part)
 
 
-def _as_keras_3_reads_it(value: Any) -> Any:
-    """A Keras 2 configuration without what Keras 3 refuses.
-
-    That is `groups` of depthwise convolutions (Teachable Machine's files have it), the modules that
-    Keras 2.13 to 2.15 named, and arithmetic between layers.
-    """
-    if isinstance(value, list):
-        return [_as_keras_3_reads_it(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("class_name") in OPERATIONS and "inbound_nodes" in value:
-        return translated(value)
-    parts = {name: _as_keras_3_reads_it(part) for name, part in value.items()}
-    if "class_name" in parts:
-        for name in ("module", "registered_name", "build_config"):
-            parts.pop(name, None)
-        layer = parts.get("config")
-        if isinstance(layer, dict) and parts["class_name"] == "DepthwiseConv2D":
-            parts["config"] = {key: v for key, v in layer.items() if (key, v) != ("groups", 1)}
-    for name in ("input_layers", "output_layers"):
-        # A list of one would make the model return a list of one, which Sequential trips over.
-        if isinstance(parts.get(name), list) and len(parts[name]) == 1:
-            parts[name] = parts[name][0]
-    return parts
-
-
 def _write_legacy_configuration(path: Path, configuration: Any) -> None:
     import h5py
 
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = json.dumps(configuration)
+
+
+def _write_configuration(path: Path, configuration: Any) -> None:
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    if isinstance(configuration, dict):
+        name = configuration.get("class_name")
+        module = "keras.src.models.functional" if name == "Functional" else "keras"
+        configuration = {"module": module, "registered_name": name, **configuration}
+    files["config.json"] = json.dumps(configuration).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)

@@ -7,6 +7,7 @@ layers pass their images on, and so they do here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,13 +15,21 @@ from converters.network import node_of
 from converters.sources.frozen_graph import ancestors, is_random
 
 _RANK = 4  # of a batch of images
+_LAYER = re.compile(
+    r"(random_(flip|rotation|zoom|translation|crop|contrast|brightness|hue|saturation|sharpness"
+    r"|shear|perspective|posterization|invert|grayscale|gaussian_blur|color_jitter|"
+    r"color_degeneration|elastic_transform|erasing|height|width)|gaussian_noise|gaussian_dropout"
+    r"|dropout|spatial_dropout2d|alpha_dropout|aug_mix|rand_augment|auto_contrast|equalization"
+    r"|solarization)(_\d+)*"
+)
 
 
 def without_random_layers(graph: Any, output: str) -> tuple[str, ...]:
     """Lets images pass by every layer that draws random numbers.
 
-    A layer is a scope of names that a single batch of images enters and one of the same shape
-    leaves. What cannot be left out so stays, for the caller to refuse.
+    A layer is a scope with a name that Keras gives such layers, which a single batch of images
+    enters and one of the same shape leaves. What cannot be left out so stays, for the caller to
+    refuse: code of somebody's own may do more than draw numbers.
 
     Args:
         graph: a tf.compat.v1.GraphDef without variables; it is changed.
@@ -49,10 +58,11 @@ def without_random_layers(graph: Any, output: str) -> tuple[str, ...]:
 
 
 def _scopes(name: str) -> Iterator[str]:
-    """The scopes around a node, the innermost first."""
+    """The scopes of Keras' random layers around a node, the innermost first."""
     while "/" in name:
         name = name.rpartition("/")[0]
-        yield name
+        if _LAYER.fullmatch(name.rpartition("/")[2]):
+            yield name
 
 
 def _passage(

@@ -4,6 +4,7 @@ import base64
 import json
 import marshal
 import pickle
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import coloured
-from places import FILES
 
 from converters.sources.read import read_source
 from converters.sources.source import SourceOptions
@@ -250,6 +250,32 @@ def test_normalisation_in_the_model_is_found(saved, pixels, layer, mean, std, dt
     assert np.abs(source_scores(source, pixels) - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_random_layers_do_nothing(saved, suffix):
+    """The image classification tutorial's, in front of what it trains."""
+    import keras
+
+    layers = keras.layers
+    random_layers = (layers.RandomFlip("horizontal"), layers.RandomRotation(0.1))
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            *random_layers,
+            layers.RandomZoom(0.1),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+    pixels = np.random.default_rng(2).integers(0, 256, (4, SIDE, SIDE, 3))
+    source = read_source(saved(model, suffix), SourceOptions())
+    assert (source.mean, source.std) == ((0, 0, 0), (255, 255, 255))
+    expected = model_scores(model, pixels, 0, 1)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    assert np.abs(source_scores(source, pixels) - expected).max() < 1e-5
+
+
 def test_without_a_word_on_normalisation(saved):
     with pytest.raises(ConversionError, match="does not say: give --mean and --std"):
         read_source(saved(plain()), SourceOptions())
@@ -434,6 +460,159 @@ def test_a_keras_file_of_keras_2_is_refused_with_a_way_out(saved):
     refused(rewrite(saved(plain()), change), "got one of Keras 2: save it there as .h5, or export")
 
 
+# ---------------------------------------------------------------- of Keras 2
+
+
+def keras_2_pixels():
+    """What files/make_keras_2.py recorded the answers to."""
+    steps = np.arange(3 * SIDE * SIDE * 3) ** 2 * 31 % 257 % 256
+    return steps.reshape(3, SIDE, SIDE, 3) // np.array([1, 2, 4]).reshape(3, 1, 1, 1)
+
+
+@pytest.fixture
+def keras_2_scores(data):
+    """What Keras 2 itself answers: `keras_2_scores(name)`."""
+
+    def recorded(name):
+        answers = np.array(json.loads((data / "keras_2.json").read_text())[name])
+        if name == "keras_2_operations":  # the others return logits
+            return answers
+        exponentials = np.exp(answers - answers.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    return recorded
+
+
+PLAIN = SourceOptions((0, 0, 0), (1, 1, 1))
+KERAS_2 = [
+    ("keras_2_transfer.h5", (127.5,) * 3, (127.5,) * 3),
+    ("keras_2_transfer.keras", (127.5,) * 3, (127.5,) * 3),
+    ("keras_2_operations.h5", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+]
+
+
+@pytest.mark.parametrize(("name", "mean", "std"), KERAS_2)
+def test_functions_between_layers_of_keras_2(data, keras_2_scores, name, mean, std):
+    import keras
+
+    with pytest.raises(Exception, match=r"engine\.functional|TFOpLambda|SlicingOpLambda"):
+        keras.models.load_model(data / name, compile=False)  # else this would show nothing
+    before = (data / name).read_bytes()
+    expected = keras_2_scores(Path(name).stem)
+    assert np.ptp(expected, axis=0).max() > 0.03
+    found = read_source(data / name, SourceOptions())
+    assert (found.mean, found.std) == (pytest.approx(mean), pytest.approx(std))
+    for source in (found, read_source(data / name, PLAIN)):
+        assert np.abs(source_scores(source, keras_2_pixels()) - expected).max() < 1e-5
+    assert (data / name).read_bytes() == before
+
+
+def test_reversed_channels_stay_in_the_network(data, keras_2_scores, tmp_path):
+    path = data / "keras_2_reversed.h5"
+    # What is subtracted behind the reversal tells that plain pixels go in.
+    found = read_source(path, SourceOptions())
+    assert (found.mean, found.std) == ((0,) * 3, (1,) * 3)
+    expected = keras_2_scores("keras_2_reversed")
+    assert np.ptp(expected, axis=0).max() > 0.03
+    source = read_source(path, PLAIN)
+    assert np.abs(source_scores(source, keras_2_pixels()) - expected).max() < 1e-5
+    mirrored = source_scores(source, keras_2_pixels()[..., ::-1])
+    assert np.abs(mirrored - expected).max() > 1e-3
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\nd\ne\n")
+    settings = ConvertSettings("float32", labels=labels, source=PLAIN)
+    convert(path, tmp_path / "model.tflite", settings)
+    with Classifier.open(tmp_path / "model.tflite") as classifier:
+        pixels = keras_2_pixels().astype(np.uint8)
+        scores = np.stack([classifier.scores(image) for image in pixels])
+    assert np.abs(scores - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("function", ["math.exp", "io.read_file", "py_function", "keras", 7, None])
+def test_other_functions_of_keras_2_are_refused(data, tmp_path, function):
+    path = Path(shutil.copy(data / "keras_2_operations.h5", tmp_path / "model.h5"))
+
+    def change(configuration):
+        text = json.dumps(configuration)
+        assert '"function": "nn.relu6"' in text
+        return json.loads(
+            text.replace('"function": "nn.relu6"', f'"function": {json.dumps(function)}')
+        )
+
+    match = re.escape(
+        f"got a TFOpLambda of Keras 2, 'tf.nn.relu6' ({function}): export a SavedModel"
+    )
+    refused(rewrite_h5(path, change), match)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"start": 2, "stop": 28, "step": null}', '["some_layer", 0, 0]'),
+        ('{"start": 2, "stop": 28, "step": null}', '{"start": 2.5, "stop": 28, "step": null}'),
+        ('{"start": 2, "stop": 28, "step": null}', '{"start": 2}'),
+        ('{"start": 2, "stop": 28, "step": null}', "null"),
+        ('"bias": [', '"no_such_argument": ['),
+        ('"data_format": "NHWC"', '"data_format": "other"'),
+        ('"inbound_nodes": [["tf.nn.relu6", 0, 0, {', '"inbound_nodes": [["gone", 0, 0, {'),
+    ],
+)
+def test_damaged_functions_of_keras_2(data, tmp_path, old, new):
+    path = Path(shutil.copy(data / "keras_2_operations.h5", tmp_path / "model.h5"))
+
+    def change(configuration):
+        text = json.dumps(configuration)
+        assert old in text
+        return json.loads(text.replace(old, new))
+
+    refused(rewrite_h5(path, change), "expected a model of Keras' own|expected layers that Keras 3")
+
+
+def test_a_file_cannot_choose_a_function_itself(saved):
+    def change(configuration):
+        named = {"name": "odd", "function": "io.read_file", "constants": {}, "tensors": [""]}
+        layer = {"class_name": "TensorFlowFunction", "config": named}
+        configuration["config"]["layers"].insert(1, layer)
+        return configuration
+
+    path = rewrite(saved(sequential(), ".h5"), change)
+    refused(path, "own layers: .*Exception encountered: 'io.read_file'")
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        *("[]", "3", "null", "{}", '{"class_name": "Sequential"}', '{"class_name": "Functional"}'),
+        '{"class_name": "Functional", "config": {"input_layers": 3, "layers": [4]}}',
+        '{"class_name": "TFOpLambda"}',
+        '{"class_name": "Functional", "config": {"input_layers": [], "output_layers": 5, "layers": '
+        '[{"class_name": "Sequential", "config": {"layers": {}}, "inbound_nodes": 7}]}}',
+    ],
+)
+def test_damaged_configurations_of_keras_2(data, tmp_path, configuration):
+    path = Path(shutil.copy(data / "keras_2_transfer.keras", tmp_path / "model.keras"))
+    refused(rewrite_keras(path, lambda _: json.loads(configuration)), "expected ")
+
+
+def test_code_in_a_keras_file_of_keras_2_is_refused(data, tmp_path):
+    path = Path(shutil.copy(data / "keras_2_transfer.keras", tmp_path / "model.keras"))
+
+    def change(layer):
+        def changed(configuration):
+            configuration["config"]["layers"].insert(2, layer)
+            return configuration
+
+        return changed
+
+    theirs = {"module": "their_module", "class_name": "Dense", "config": {}}
+    rewrite_keras(path, change(theirs))
+    refused(path, "got a custom object, their_module.Dense")
+    shutil.copy(data / "keras_2_transfer.keras", path)
+    rewrite_keras(path, change({"module": "keras.layers", **lambda_layer(tmp_path / "marker")}))
+    refused(path, "got a Lambda layer 'hidden': --unsafe runs it")
+    assert not (tmp_path / "marker").exists()
+
+
 # ---------------------------------------------------------------- damaged and other files
 
 
@@ -513,42 +692,6 @@ def test_damaged_keras_files(saved, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", configuration)
     refused(path, "expected a model of Keras' own layers")  # the weights are missing
-
-
-# ---------------------------------------------------------------- arithmetic of Keras 2
-
-KERAS_2 = json.loads((FILES / "keras_2_answers.json").read_text())
-KERAS_2_PIXELS = np.arange(2 * 24 * 24 * 3).reshape(2, 24, 24, 3) * 37 % 256
-
-
-@pytest.mark.parametrize(
-    ("name", "mean", "std"),
-    [("tf", 127.5, 127.5), ("caffe", 0.0, 1.0), ("others", None, None)],
-)
-def test_arithmetic_between_layers(name, mean, std, tmp_path):
-    """Answers of a real Keras 2.15: tests/files/make_keras_2.py."""
-    options = (
-        SourceOptions() if mean is not None else SourceOptions(mean=(0.0,) * 3, std=(1.0,) * 3)
-    )
-    source = read_source(FILES / f"keras_2_{name}.h5", options)
-    if mean is not None:
-        assert (source.mean, source.std) == ((mean,) * 3, (std,) * 3)
-    logits = np.array(KERAS_2[name])
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    spread = (KERAS_2_PIXELS - np.array(source.mean)) / np.array(source.std)
-    found = source.network.scores(spread.astype(np.float32))
-    assert np.abs(found - powers / powers.sum(axis=1, keepdims=True)).max() < 1e-5
-
-
-def test_an_operation_that_is_not_known(tmp_path):
-    import h5py
-
-    path = Path(shutil.copy(FILES / "keras_2_tf.h5", tmp_path / "model.h5"))
-    with h5py.File(path, "r+") as file:
-        text = file.attrs["model_config"]
-        file.attrs["model_config"] = text.replace("math.subtract", "io.read_file")
-    with pytest.raises(ConversionError, match=r"got a TFOpLambda of Keras 2, 'tf\.io\.read_file"):
-        read_source(path)
 
 
 # ---------------------------------------------------------------- inputs that are no RGB square

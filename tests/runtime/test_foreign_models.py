@@ -341,7 +341,7 @@ def photographs(tmp_path):
         for copy in range(3):
             path = tmp_path / "photographs" / label / f"{copy}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.roll(PIXELS, number + copy, axis=1)).save(path)
+            Image.fromarray(np.roll(PIXELS, 3 * number + copy, axis=1)).save(path)
     return tmp_path / "photographs"
 
 
