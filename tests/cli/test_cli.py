@@ -242,7 +242,7 @@ def test_errors_of_a_real_process(tmp_path):
 def test_what_goes_wrong_has_one_line_and_a_code(monkeypatch, error, code, said):
     import kit.workflows.describe
 
-    def describe_model(path):
+    def describe_model(path, **options):
         raise error
 
     monkeypatch.setattr(kit.workflows.describe, "describe_model", describe_model)
