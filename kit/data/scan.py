@@ -92,14 +92,19 @@ class Found:
     def told(self) -> list[str]:
         """The warnings, with a line for what was passed over."""
         lines = list(self.warnings)
-        for names, what in (
-            (self.side_files, "no image by the name"),
-            (self.left_behind, "hidden, or left behind by a system or an archive"),
-        ):
-            if names:
-                such = listed(name for name, _ in names.most_common())
-                lines.append(f"passed over {counted(names.total(), 'file')}, {what}: {such}")
+        if self.side_files:
+            count = counted(self.side_files.total(), "file")
+            lines.append(f"passed over {count}, no image by the name: {_names(self.side_files)}")
+        if self.left_behind:
+            lines.append(
+                "passed over what is hidden, or left behind by a system or an archive "
+                f"({self.left_behind.total()}): {_names(self.left_behind)}"
+            )
         return lines
+
+
+def _names(counts: Counter[str]) -> str:
+    return listed(name for name, _ in counts.most_common())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -156,22 +156,23 @@ def _without_empty_parts(
     for image in dataset.images:
         of_class[image.label].add(keys[image.path])
         classes[keys[image.path]].add(image.label)
-
-    def is_spare(key: str) -> bool:
-        """Whether each of its classes has others in its part."""
-        return all(
-            any(parts[other] == parts[key] for other in of_class[label] - {key})
-            for label in classes[key]
-        )
-
+    counts = Counter((label, parts[key]) for label, own in of_class.items() for key in own)
     moved: set[str] = set()
     for label in sorted(of_class):
         for part in drawn:
-            if any(parts[key] == part for key in of_class[label]):
+            if counts[label, part]:
                 continue
-            free = [k for k in of_class[label] if k not in fixed and k not in moved and is_spare(k)]
+            free = [
+                key
+                for key in of_class[label] - {*fixed} - moved
+                # Each of its classes keeps another key where it is.
+                if all(counts[of, parts[key]] > 1 for of in classes[key])
+            ]
             if free:
                 nearest = min(free, key=lambda key: (settings.distance(key, part), key))
+                for of in classes[nearest]:
+                    counts[of, parts[nearest]] -= 1
+                    counts[of, part] += 1
                 parts[nearest] = part
                 moved.add(nearest)
     return {path: parts[keys[path]] if keys[path] in moved else split[path] for path in split}

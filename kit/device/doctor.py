@@ -184,7 +184,6 @@ def _image_formats() -> tuple[Check, ...]:
     lacking = [name for name in formats if name not in read]
     bad = not {"JPEG", "PNG"} <= set(read)
     told = ", ".join(read) + (f"; not {', '.join(lacking)}" if lacking else "")
-    dicom = installed_version("pydicom")
     return (
         Check(
             group,
@@ -193,14 +192,17 @@ def _image_formats() -> tuple[Check, ...]:
             told,
             "pip install --force-reinstall pillow" if bad else "",
         ),
-        Check(
-            group,
-            "DICOM",
-            OK,
-            f"pydicom {dicom}" if dicom else "not read",
-            "" if dicom else f"if you need it: pip install '{DISTRIBUTION}[dicom]'",
-        ),
+        _reader(group, "DICOM", "pydicom", "dicom"),
+        _reader(group, "HEIC", "pillow-heif", "heic"),
     )
+
+
+def _reader(group: str, name: str, distribution: str, extra: str) -> Check:
+    """A format that a package of an extra reads."""
+    found = installed_version(distribution)
+    told = f"{distribution} {found}" if found else "not read"
+    remedy = "" if found else f"if you need it: pip install '{DISTRIBUTION}[{extra}]'"
+    return Check(group, name, OK, told, remedy)
 
 
 def _has(check: Callable[[str], bool | None], codec: str) -> bool:

@@ -51,10 +51,12 @@ def check_model(model: Table) -> None:
     sizes = [len(buffer.data(0)) for buffer in model.tables(4)] or [0]
     codes = [code for code, _, _ in operator_codes(model)]
     graphs = list(model.tables(2))
-    for graph in graphs:
+    for number, graph in enumerate(graphs):
         tensors = list(graph.tables(0))
         shapes = [_check_tensor(tensor, sizes, index) for index, tensor in enumerate(tensors)]
         _check_graph(graph, tensors, sizes, codes, shapes)
+        if number == 0 and not (graph.length(1) and graph.length(2)):
+            raise _unsound("inputs and outputs of the first graph", "none")
     for entry in model.tables(6):
         entry.text(0)
         if entry.integer(1, "<I") >= len(sizes):
@@ -147,7 +149,7 @@ def _check_graph(
     }
     inputs = _indices(graph, 1, len(tensors))
     known |= {*inputs}
-    if not inputs or any(sizes[tensors[index].integer(2, "<I")] for index in inputs):
+    if any(sizes[tensors[index].integer(2, "<I")] for index in inputs):
         raise _unsound("inputs without values of their own", "others")
     for number, operator in enumerate(graph.tables(3)):
         code = operator.integer(0, "<I")
@@ -168,8 +170,7 @@ def _check_graph(
             raise _unsound("operators that write to tensors of their own", f"operator {number}")
         known |= {*made}
         _check_options(operator, codes[code], number)
-    outputs = _indices(graph, 2, len(tensors))
-    if not outputs or not {*outputs} <= known:
+    if not {*_indices(graph, 2, len(tensors))} <= known:
         raise _unsound("outputs that are computed", "others")
 
 
