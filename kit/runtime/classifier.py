@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.teachable_machine import FIT, MEAN, STD, is_archive, unpack
 
 if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
-
     import numpy.typing as npt
 
 
@@ -139,7 +138,7 @@ class Classifier:
         output_kind: str = "scores",
         remarks: tuple[str, ...] = (),
         output_tensor: str | None = None,
-        unpacked: TemporaryDirectory[str] | None = None,
+        folders: ExitStack | None = None,
     ) -> None:
         self.file = file
         self.labels = labels
@@ -147,7 +146,7 @@ class Classifier:
         self.output_kind = output_kind
         self.remarks = remarks
         self.output_tensor = output_tensor
-        self._unpacked = unpacked  # a folder, which goes with this object
+        self._folders = folders or ExitStack()  # what was unpacked goes with this object
         self._runner = runner
         self._num_threads = num_threads
         self._top_k = top_k
@@ -207,46 +206,44 @@ class Classifier:
         for name, value in (("num_threads", num_threads), ("top_k", top_k)):
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
-        unpacked = None
-        if is_archive(path):
-            from tempfile import TemporaryDirectory
+        with ExitStack() as folders:
+            model = path
+            if archive := is_archive(path):
+                from tempfile import TemporaryDirectory
 
-            unpacked = TemporaryDirectory(prefix="kit-")
-            export = unpack(path, unpacked.name, (".tflite",))
-            labels = read_labels(export.labels) if labels is None else labels
-            fit = fit or FIT
-            file = read_model_file(export.model)
-        else:
-            file = read_model_file(path)
-        given = (labels, mean, std, resize, fit, input_resolution, output_tensor, output_kind)
-        if file.card is not None and any(value is not None for value in given):
-            raise ValueError(
-                f"{path}: its card says labels and preprocessing: leave out labels, mean, std, "
-                "resize, fit, input_resolution, output_tensor and output_kind"
+                folder = folders.enter_context(TemporaryDirectory(prefix="kit-"))
+                export = unpack(path, folder, (".tflite",))
+                model, fit = export.model, fit or FIT
+                labels = read_labels(export.labels) if labels is None else labels
+            file = read_model_file(model)
+            given = (labels, mean, std, resize, fit, input_resolution, output_tensor, output_kind)
+            if file.card is not None and any(value is not None for value in given):
+                raise ValueError(
+                    f"{path}: its card says labels and preprocessing: leave out labels, mean, "
+                    "std, resize, fit, input_resolution, output_tensor and output_kind"
+                )
+            try:
+                threads = num_threads or _hinted_threads(file) or _threads(file, single_image)
+                size = _size(file, input_resolution)
+                runner = Runner(file.path, threads, size=size, output_tensor=output_tensor)
+                _check_size(file, runner, size)
+                _check_outputs(file, runner)
+                known = file.labels if labels is None else tuple(labels)
+                kind, remarks = output_kind_of(file, output_kind, runner)
+                names = labels_of(known, runner, kind)
+                if archive and mean is None and runner.input.dtype == "float32":
+                    mean, std = MEAN, STD
+                spec = preprocess_of(file, mean, std, resize, fit, runner)
+            except KitError as error:
+                raise type(error)(f"{path}: {error}") from error
+            if score_threshold is None:
+                score_threshold = _own_threshold(file)
+            shown = _shown(names, tuple(category_allowlist), tuple(category_denylist))
+            workers = num_threads or default_threads()
+            return cls(
+                *(file, names, spec, runner, workers, top_k, score_threshold, shown),
+                *(kind, remarks, output_tensor, folders.pop_all()),
             )
-        try:
-            threads = num_threads or _hinted_threads(file) or _threads(file, single_image)
-            runner = Runner(
-                file.path, threads, size=_size(file, input_resolution), output_tensor=output_tensor
-            )
-            _check_size(file, runner, input_resolution)
-            _check_outputs(file, runner)
-            known = file.labels if labels is None else tuple(labels)
-            kind, remarks = output_kind_of(file, output_kind, runner)
-            names = labels_of(known, runner, kind)
-            if unpacked is not None and mean is None and runner.input.dtype == "float32":
-                mean, std = MEAN, STD
-            spec = preprocess_of(file, mean, std, resize, fit, runner)
-        except KitError as error:
-            raise type(error)(f"{path}: {error}") from error
-        if score_threshold is None:
-            score_threshold = _own_threshold(file)
-        shown = _shown(names, tuple(category_allowlist), tuple(category_denylist))
-        workers = num_threads or default_threads()
-        return cls(
-            *(file, names, spec, runner, workers, top_k, score_threshold, shown),
-            *(kind, remarks, output_tensor, unpacked),
-        )
 
     def __enter__(self) -> Classifier:
         return self
@@ -264,8 +261,7 @@ class Classifier:
         if hasattr(self, "_runner"):
             del self._runner
         self._single_runners.clear()
-        if self._unpacked is not None:
-            self._unpacked.cleanup()
+        self._folders.close()
 
     def new_runner(self, num_threads: int = 1, plain_kernels: bool = False) -> Runner:
         """One more interpreter of the file; see Runner."""
@@ -420,19 +416,19 @@ def _check_outputs(file: ModelFile, runner: Runner) -> None:
         )
 
 
-def _check_size(file: ModelFile, runner: Runner, input_resolution: int | None) -> None:
-    wanted = _size(file, input_resolution)
+def _check_size(file: ModelFile, runner: Runner, wanted: tuple[int, int] | None) -> None:
+    """Raises ModelFileError where height and width are not the model's."""
     found = runner.image.height, runner.image.width
     if wanted is None or wanted == found:
         return
-    sizes = [" by ".join(dict.fromkeys(map(str, size))) for size in (wanted, found)]
+    asked, own = (" by ".join(dict.fromkeys(map(str, size))) for size in (wanted, found))
     if file.card is not None:
         raise ModelFileError(
-            f"expected an input of {sizes[0]} pixels, as its card says, got one of {sizes[1]}: "
+            f"expected an input of {asked} pixels, as its card says, got one of {own}: "
             "package the model again"
         )
     raise ModelFileError(
-        f"expected the model's own input resolution, {sizes[1]}, got --input-resolution {sizes[0]}"
+        f"expected the model's own input resolution, {own}, got --input-resolution {asked}"
     )
 
 
