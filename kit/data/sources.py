@@ -474,6 +474,8 @@ def _text_of(table: Path) -> str:
         content = table.read_bytes()
     except OSError as error:
         raise DataError(f"{table}: expected a readable table: {error.strerror}") from error
+    if content.startswith(b"PK\x03\x04"):
+        raise DataError(f"{table}: expected a CSV or TSV table, got a workbook: save it as CSV")
     encoding = next(
         (name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8"
     )

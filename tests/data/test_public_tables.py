@@ -108,6 +108,12 @@ def test_several_labels_in_a_cell(load, cell):
         load(text)
 
 
+def test_a_workbook(load, tmp_path):
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(DataError, match="expected a CSV or TSV table, got a workbook: save it as"):
+        load_dataset(tmp_path / "images", DataSettings(labels_csv=tmp_path / "labels.xlsx"))
+
+
 def test_a_comma_in_a_label_that_is_no_list(load):
     dataset = load('path,label\nimg_0043,"Crane, bird"\nimg_0042,rose\n')
     assert dataset.labels == ("Crane, bird", "rose")

@@ -40,6 +40,18 @@ def test_photographs_of_telephones(tmp_path, kind):
         assert np.abs(pixels.astype(int) - np.asarray(photo())).mean() < 5
 
 
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_telephones_that_were_turned(kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs the extra heic").register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = read_image(encoded(kind, quality=90, exif=exif.tobytes()))
+    upright = np.asarray(photo().transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels - upright).mean() < 5
+
+
 def test_heic_is_read_in_a_process_that_has_not_heard_of_it(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra heic")
     pillow_heif.register_heif_opener()
