@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -224,8 +225,11 @@ def _write_legacy_configuration(path: Path, configuration: Any) -> None:
 
 
 def _write_configuration(path: Path, configuration: Any) -> None:
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ConversionError(f"expected a sound zip archive: {error}") from error
     if isinstance(configuration, dict):
         name = configuration.get("class_name")
         module = "keras.src.models.functional" if name == "Functional" else "keras"

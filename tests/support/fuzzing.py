@@ -168,6 +168,15 @@ def _read_run(path: Path) -> None:
         ModelCard.from_json(record["card"])
 
 
+def _read_source(path: Path) -> None:
+    from converters.sources.read import read_source
+    from converters.sources.source import SourceOptions
+    from kit.errors import KitError
+
+    with contextlib.suppress(KitError):
+        read_source(path, SourceOptions(mean=(0, 0, 0), std=(1, 1, 1)))
+
+
 def _images() -> tuple[bytes, ...]:
     from PIL import Image
 
@@ -229,6 +238,8 @@ def _with_digest(content: bytes) -> bytes:
 def targets() -> dict[str, Target]:
     """Every kind of file that the kit reads."""
     files = {path.name: path.read_bytes() for path in FILES.glob("*.tflite")}
+    for suffix in ("keras", "h5"):
+        files[f"transfer.{suffix}"] = (FILES / f"keras_2_transfer.{suffix}").read_bytes()
     earlier = tuple(files[name] for name in sorted(files) if name.startswith("red_green_blue"))
     kits = tuple(map(_with_digest, earlier))
     plain = tuple(files[name] for name in sorted(files) if name.startswith("plain"))
@@ -242,6 +253,8 @@ def targets() -> dict[str, Target]:
         "foreign models, package": Target(
             plain, ".tflite", _command("package", "{}", "--output", "{out}/x.tflite", *given)
         ),
+        "Keras 3 format": Target((files["transfer.keras"],), ".keras", _read_source),
+        "HDF5": Target((files["transfer.h5"],), ".h5", _read_source),
         "archives": Target((_archive(),), ".zip", _label()),
         "images": Target(_images(), ".jpg", _read_image),
         "label files": Target(
