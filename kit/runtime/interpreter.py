@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -211,7 +211,7 @@ class Runner:
         self.further_outputs = tuple(self._further)
         chosen = 0
         if output_tensor is not None or (len(outputs) > 1 and not self._further):
-            chosen = _chosen(outputs, output_tensor)
+            chosen = _chosen(outputs, _signature_names(self._interpreter), output_tensor)
         self._allocate(shape, batch, chosen)
         self.input = _tensor(self._interpreter.get_input_details()[0])
         self.output = _tensor(self._interpreter.get_output_details()[chosen])
@@ -337,9 +337,19 @@ def _sized(image: ImageShape, size: tuple[int, int] | None) -> ImageShape:
     return replace(image, height=image.height or size[0], width=image.width or size[1])
 
 
-def _chosen(outputs: Sequence[dict[str, Any]], name: str | None) -> int:
+def _signature_names(interpreter: Any) -> dict[int, str]:
+    """What the model's signatures call its tensors, by their number."""
+    names: dict[int, str] = {}
+    for key in interpreter.get_signature_list():
+        details = interpreter.get_signature_runner(key).get_output_details()
+        names |= {int(detail["index"]): name for name, detail in details.items()}
+    return names
+
+
+def _chosen(outputs: Sequence[dict[str, Any]], aliases: Mapping[int, str], name: str | None) -> int:
     """The position of the output with this name, or of this number."""
-    names = [output["name"] for output in outputs]
+    names = [aliases.get(int(output["index"]), output["name"]) for output in outputs]
+    own = [output["name"] for output in outputs]
     listed = ", ".join(
         f"{name} {[int(n) for n in output['shape']]}"
         for name, output in zip(names, outputs, strict=True)
@@ -348,8 +358,9 @@ def _chosen(outputs: Sequence[dict[str, Any]], name: str | None) -> int:
         raise ModelFileError(
             f"expected one output, got {len(outputs)}: {listed}: choose one with --output-tensor"
         )
-    if name in names:
-        return names.index(name)
+    for known in (names, own):
+        if name in known:
+            return known.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
     raise ModelFileError(f"expected --output-tensor to be one of {listed}, got {name!r}")

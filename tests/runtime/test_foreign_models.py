@@ -271,6 +271,26 @@ def test_an_embedding_beside_the_scores(write, tmp_path):
     assert len(tf.lite.Interpreter(str(tmp_path / "packaged.tflite")).get_output_details()) == 1
 
 
+def test_an_output_by_its_name_in_the_signature(tmp_path):
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, HEIGHT, WIDTH, 3], tf.float32)])
+        def serve(self, image):
+            means = tf.reduce_mean(image, [1, 2])
+            return {"embedding": means * 2, "probabilities": tf.nn.softmax(logits(image))}
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.serve)
+    made = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")).convert()
+    path = tmp_path / "model.tflite"
+    path.write_bytes(made)
+    with pytest.raises(ModelFileError, match=r"got 2: .*probabilities \[1, 3\].*--output-tensor"):
+        scores_of(path)
+    scores, _ = scores_of(path, output_tensor="probabilities")
+    assert np.abs(scores - softmax(expected_logits())).max() < 1e-5
+    again, _ = packaged(path, tmp_path, output_tensor="probabilities")
+    assert np.array_equal(again, scores)
+
+
 def test_the_command_says_what_was_found(write, tmp_path, capsys):
     path = write(converted(logits))
     photo = tmp_path / "photo.png"
