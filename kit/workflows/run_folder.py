@@ -47,7 +47,7 @@ def write_run(
         The record, as run.json has it.
     """
     card = measured["float32"].card.to_json()
-    for name in ("golden", "metrics", "quantization"):
+    for name in ("golden", "metrics", "quantization", "model_sha256"):  # of one file
         card.pop(name)
     (run / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), "utf-8")
     record = {

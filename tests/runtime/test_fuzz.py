@@ -9,7 +9,7 @@ pytest.importorskip("typer", reason="needs the extra train")
 
 
 @pytest.mark.parametrize(
-    "count", [360, pytest.param(3000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "count", [360, pytest.param(1600, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_no_file_ends_a_process(count):
     read, wrong = fuzz(count)
