@@ -12,6 +12,7 @@ import numpy as np
 
 from kit.errors import ConversionError, MissingDependencyError
 from kit.model.model_file import CARD_NAME, LABELS_NAME, read_model_file
+from kit.model.output import to_scores
 from kit.model.preprocess import fit_pixels, to_input
 from kit.model.spec import ModelCard
 from kit.quiet import quiet_native
@@ -79,7 +80,8 @@ def _check(session: Any, card: ModelCard) -> None:
         pixels = fit_pixels(draw_pattern(golden.pattern), card.preprocess)
         # Eight-bit input takes pixels as they are, to within a level.
         tensor = pixels if dtype == "uint8" else to_input(pixels, card.preprocess)
-        scores = session.run(None, {image.name: tensor[None]})[0][0]
+        row = np.asarray(session.run(None, {image.name: tensor[None]})[0], np.float32).reshape(-1)
+        scores = to_scores(row, card.output_kind)
         difference = float(np.abs(scores - np.array(golden.scores)).max())
         if not difference <= golden.tolerance:
             raise ConversionError(

@@ -307,6 +307,18 @@ def test_the_command_says_what_was_found(write, tmp_path, capsys):
     )
 
 
+def test_other_targets_of_what_is_packaged(write, tmp_path):
+    """ONNX Runtime has to repeat the golden checks; the C sources describe scores alone."""
+    from kit.errors import ConversionError
+    from kit.workflows.convert import translate
+
+    packaged(write(converted(logits)), tmp_path)
+    with pytest.raises(ConversionError, match="expected a square input in RGB, channels last, and"):
+        translate(tmp_path / "packaged.tflite", tmp_path / "model", "c")
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+    assert translate(tmp_path / "packaged.tflite", tmp_path / "model.onnx", "onnx")
+
+
 # ---------------------------------------------------------------- Teachable Machine
 
 
