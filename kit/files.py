@@ -52,14 +52,6 @@ def folder_beside(output: str | os.PathLike[str], force: bool) -> Iterator[Path]
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def text_bytes(text: str) -> bytes:
-    """Text as UTF-8. Bytes of a file's name that are none appear as `\\udc80` to `\\udcff`.
-
-    In a JSON string that is an escape, from which a reader gets the name back.
-    """
-    return text.encode("utf-8", "backslashreplace")
-
-
 def write_beside(output: str | os.PathLike[str], content: bytes, force: bool) -> None:
     """Writes a file completely or not at all."""
     path = check_absent(output, force)

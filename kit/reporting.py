@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TextIO, TypeVar
+from typing import Protocol, TypeVar
+
+from kit.filenames import shown
 
 Item = TypeVar("Item")
 
@@ -52,12 +52,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def allow_any_name(stream: TextIO, errors: str = "backslashreplace") -> None:
-    """File names may be bytes that are no text; none of them must end the work."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors=errors)
-
-
 def plain_warnings() -> None:
     """Warnings of images as one line each.
 
@@ -70,15 +64,3 @@ def plain_warnings() -> None:
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
     sys.stderr.write(f"warning: {message}\n")
-
-
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of controls, halves of letters, and ends of lines and paragraphs."""
-
-
-def shown(name: str) -> str:
-    """A file's name in a line of text: without what breaks a line or moves the cursor."""
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSHOWN else c
-        for c in name
-    )

@@ -12,7 +12,17 @@ from places import ROOT
 
 # A package may import its own modules and the packages listed for it, and no other: the layers of
 # docs/architecture.md, lowest first.
-_SUPPORT = (*("kit.choices", "kit.errors", "kit.files", "kit.lazy", "kit.quiet", "kit.reporting"),)
+_SUPPORT = (
+    *(
+        "kit.choices",
+        "kit.errors",
+        "kit.filenames",
+        "kit.files",
+        "kit.lazy",
+        "kit.quiet",
+        "kit.reporting",
+    ),
+)
 _DEVICE_SIDE = ("kit", *_SUPPORT, "kit.model", "kit.runtime")
 _LEARNING = (*_DEVICE_SIDE, "converters", "kit.data", "kit.evaluation")
 _WHOLE = (*_LEARNING, "kit.training", "kit.export", "kit.report", "kit.workflows")
@@ -21,11 +31,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "kit": ("kit.lazy",),
     "kit.choices": (),
     "kit.errors": (),
+    "kit.filenames": (),
     "kit.files": ("kit.errors",),
     "kit.quiet": (),
-    "kit.reporting": (),
-    "kit.model": ("kit.errors", "kit.lazy"),
-    "kit.runtime": ("kit.choices", "kit.errors", "kit.quiet", "kit.model"),
+    "kit.reporting": ("kit.filenames",),
+    "kit.model": ("kit.errors", "kit.filenames", "kit.lazy"),
+    "kit.runtime": ("kit.choices", "kit.errors", "kit.filenames", "kit.quiet", "kit.model"),
     "kit.device": _DEVICE_SIDE,
     "converters": _DEVICE_SIDE,
     "kit.data": _DEVICE_SIDE,

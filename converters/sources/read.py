@@ -10,7 +10,7 @@ from converters.sources.keras_files import read_keras_file
 from converters.sources.saved_model import SAVED_MODEL_NAME, read_saved_model
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
-from kit.runtime.paths import irregular
+from kit.filenames import irregular
 
 _READERS = {
     ".pb": read_frozen_graph,
@@ -21,10 +21,14 @@ _READERS = {
 
 
 def check_exists(path: str | os.PathLike[str]) -> Path:
-    """The path of a source; raises ConversionError where nothing is there."""
+    """The path of a source; raises ConversionError where no file and no folder is there."""
     if not Path(path).exists():
         raise ConversionError(
             f"{path}: expected a run folder or a model to convert, nothing is there"
+        )
+    if not Path(path).is_dir() and (kind := irregular(path)) is not None:
+        raise ConversionError(
+            f"{path}: expected a model to convert, got {kind}: it is never opened"
         )
     return Path(path)
 
@@ -35,8 +39,6 @@ def read_source(path: str | os.PathLike[str], options: SourceOptions | None = No
     Raises ConversionError where it is none of them, or cannot be read as its kind.
     """
     path, options = check_exists(path), options or SourceOptions()
-    if path.is_file() and irregular(path):
-        raise ConversionError(f"{path}: expected a model's file, got {irregular(path)}")
     reader = _READERS.get(path.suffix.lower())
     if (path / SAVED_MODEL_NAME).is_file():
         reader = read_saved_model

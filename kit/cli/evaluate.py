@@ -62,7 +62,8 @@ def evaluate(
     from kit.cli.text import model_evaluation_text
     from kit.evaluation import evaluate_model
     from kit.evaluation.evaluate import check_positive
-    from kit.files import check_absent, text_bytes, write_beside
+    from kit.filenames import text_bytes
+    from kit.files import check_absent, write_beside
     from kit.report import of_evaluation, render
     from kit.reporting import tell_left_out
 

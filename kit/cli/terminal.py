@@ -13,7 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from kit.errors import KitError, in_words
-from kit.reporting import allow_any_name, plain_warnings
+from kit.filenames import allow_any_name
+from kit.reporting import plain_warnings
 
 Item = TypeVar("Item")
 Parameters = ParamSpec("Parameters")

@@ -29,7 +29,7 @@ from kit.data.scan import (
     scan_images,
 )
 from kit.errors import DataError
-from kit.files import text_bytes
+from kit.filenames import text_bytes
 from kit.reporting import counted
 
 UNMATCHED = "expected a name that the label pattern matches"

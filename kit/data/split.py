@@ -21,7 +21,7 @@ from math import inf
 from kit.choices import PARTS
 from kit.data.scan import Dataset
 from kit.errors import DataError
-from kit.files import text_bytes
+from kit.filenames import text_bytes
 from kit.reporting import counted
 
 

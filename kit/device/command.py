@@ -19,9 +19,10 @@ from kit.device.label import (
     write_results,
 )
 from kit.errors import KitError, in_words
+from kit.filenames import allow_any_name
 from kit.model.labels import read_labels
 from kit.model.spec import OUTPUT_KINDS, RESIZE_METHODS
-from kit.reporting import allow_any_name, plain_warnings
+from kit.reporting import plain_warnings
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.paths import image_paths
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from kit.reporting import allow_any_name, shown
+from kit.filenames import allow_any_name, shown
 from kit.runtime.classifier import Classification, Classifier, Failure
 from kit.runtime.paths import image_paths
 

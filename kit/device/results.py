@@ -26,6 +26,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from kit.errors import KitError
+from kit.filenames import text_bytes
 from kit.runtime.classifier import Classification, Failure
 
 COLUMNS = (
@@ -165,7 +166,7 @@ class ResultsFile:
                 row["unfamiliarity"] = f"{result.unfamiliarity:.6f}"
         with io.StringIO() as line:
             csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
-            self._write(line.getvalue().encode("utf-8", "backslashreplace"))
+            self._write(text_bytes(line.getvalue()))
         self._known.insert(self._key(shown, state))
         if time.monotonic() - self._synced >= _SYNC_SECONDS:
             self.sync()
@@ -299,4 +300,4 @@ class _Hashes:
 def _shown(text: str) -> str:
     """In one line and as text, so that a line is a row: names may hold anything."""
     text = text.replace("\r", "\\r").replace("\n", "\\n")
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text_bytes(text).decode()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import ModelFileError, SpecError
+from kit.filenames import irregular
 from kit.model.endings import Ending, output_ending
 from kit.model.flatbuffer import Buffer, Table
 from kit.model.labels import parse_labels
@@ -86,10 +87,10 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     """
     path = Path(path)
     try:
-        if path.exists() and not (
-            path.is_file() or path.is_dir()
-        ):  # to open a pipe would wait for ever
-            raise ModelFileError(f"{path}: expected a .tflite model, got something that is no file")
+        if not path.is_dir() and (kind := irregular(path)) is not None:
+            raise ModelFileError(
+                f"{path}: expected a .tflite model, got {kind}: it is never opened"
+            )
         with path.open("rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes < 16:

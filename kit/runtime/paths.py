@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import TextIO
 
 from kit.errors import ImageError
+from kit.filenames import irregular
 
 _LEFT_BEHIND = frozenset(
     {
@@ -32,13 +32,6 @@ _SIDE_NAMES = frozenset(
     {"readme", "license", "licence", "copying", "notice", "authors", "citation", "changelog"}
     | {"checksums", "md5sums", "sha256sums", "dicomdir", "makefile"}
 )
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISCHR, "a device"),
-)
 
 
 def is_left_behind(name: str) -> bool:
@@ -50,20 +43,6 @@ def is_side_file(name: str) -> bool:
     """Whether a file's name says that it is no image: a table, a text, a film, an archive."""
     path = PurePath(name.lower())
     return path.suffix in _SIDE_SUFFIXES or path.name in _SIDE_NAMES
-
-
-def irregular(path: str | os.PathLike[str]) -> str | None:
-    """What stands there, if it is no regular file: a pipe would block whoever opens it.
-
-    None of a regular file, and where nothing can be told: opening it then says why.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISREG(mode):
-        return None
-    return next((name for test, name in _KINDS if test(mode)), "something that is no file")
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kit.errors import ModelFileError
+from kit.filenames import irregular
 
 FIT = "crop"
 MEAN = STD = (127.5,)
@@ -36,13 +37,14 @@ class Unpacked:
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a zip archive, and no model with one appended or inside."""
+    """Whether a file is a zip archive, by its name and its first bytes."""
+    if Path(path).suffix.lower() != ".zip" or irregular(path) is not None:
+        return False
     try:
         with open(path, "rb") as file:
-            start = file.read(4)
+            return file.read(4) == b"PK\x03\x04"
     except OSError:
         return False
-    return start == b"PK\x03\x04" and Path(path).suffix.lower() == ".zip"
 
 
 def unpack(path: str | os.PathLike[str], folder: str, suffixes: Sequence[str]) -> Unpacked:

@@ -25,7 +25,8 @@ from typing import Any, Self
 import kit
 from kit.data import Dataset
 from kit.errors import ImageError, MissingDependencyError, TrainingError, one_line
-from kit.files import folder_beside, text_bytes, write_beside
+from kit.filenames import text_bytes
+from kit.files import folder_beside, write_beside
 from kit.reporting import Reporter
 from kit.runtime.paths import check_regular
 from kit.sweep.processes import Relay, Watcher, error_of

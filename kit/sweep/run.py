@@ -19,7 +19,8 @@ from kit.data.split import check_split, group_warnings, groups_of
 from kit.device.benchmark import benchmark
 from kit.errors import KitError, SpecError, TrainingError, WeightsError
 from kit.export.finish import now
-from kit.files import text_bytes, write_beside
+from kit.filenames import text_bytes
+from kit.files import write_beside
 from kit.model.spec import SCHEMA_VERSION
 from kit.quiet import quiet_native
 from kit.reporting import Reporter

@@ -15,7 +15,8 @@ from kit.choices import INTERPRETERS, RECIPE_NAMES
 from kit.data import Dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export.modes import AUTO
-from kit.files import text_bytes, write_beside
+from kit.filenames import text_bytes
+from kit.files import write_beside
 from kit.model.spec import MOST_THREADS, SCHEMA_VERSION, load_json
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import interpreter_name

@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.choices import RECIPE_NAMES
 from kit.evaluation.thresholds import Targets
-from kit.files import text_bytes
+from kit.filenames import text_bytes
 from kit.training.backbones import choose
 from kit.training.defaults import DEFAULT_BACKBONE, default_alpha
 from kit.training.fine_tune import NONE

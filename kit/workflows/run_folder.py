@@ -11,7 +11,7 @@ from typing import Any
 from kit.data import Dataset
 from kit.errors import SpecError
 from kit.export.exported import Exported
-from kit.files import text_bytes
+from kit.filenames import text_bytes
 from kit.model.spec import SCHEMA_VERSION, check_schema_version, load_json
 from kit.training.learning import Learned
 

@@ -20,7 +20,8 @@ from kit.export.finish import now, package_versions
 from kit.export.representative import read_representative, representative_paths
 from kit.export.scoring_set import ScoringSet
 from kit.export.screening_form import check_enough, screening_form, screening_name
-from kit.files import check_absent, folder_beside, text_bytes
+from kit.filenames import text_bytes
+from kit.files import check_absent, folder_beside
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.report import of_run, render
 from kit.reporting import Reporter, Silent, tell_left_out

@@ -13,7 +13,7 @@ from kit.data.check import check_images
 from kit.data.scan import label_of
 from kit.data.split import check_split, moved_keys
 from kit.errors import DataError
-from kit.files import text_bytes
+from kit.filenames import text_bytes
 from kit.model.spec import load_json
 
 

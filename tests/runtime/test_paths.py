@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from kit.errors import ImageError
-from kit.reporting import shown
+from kit.filenames import irregular, shown
 from kit.runtime.images import read_image
-from kit.runtime.paths import image_paths, irregular, is_left_behind, is_side_file
+from kit.runtime.paths import image_paths, is_left_behind, is_side_file
 
 
 def photo(mode="RGB"):
@@ -121,3 +121,39 @@ def test_a_folder_gives_its_images(tmp_path):
 def test_names_in_a_line_of_text():
     assert shown("Gänse 薔薇\u3000.jpg") == "Gänse 薔薇\u3000.jpg"
     assert shown("a\nb\tc\x1b[1m\udce9") == "a\\nb\\tc\\x1b[1m\\udce9"
+
+
+PIPED = (
+    ("label", "{}.tflite", "red.png"),
+    ("label", "{}.zip", "red.png"),
+    ("info", "{}.tflite"),
+    ("evaluate", "{}.tflite", "."),
+    ("package", "{}.tflite", "--output", "out.tflite"),
+    ("package", "{}.zip", "--output", "out.tflite"),
+    *(("convert", f"{{}}{suffix}", "--output", "out.tflite") for suffix in (".h5", ".pb", ".zip")),
+    ("convert", "{}.keras", "--output", "out.tflite", "--labels", "labels.txt"),
+)
+
+
+@pytest.mark.parametrize("arguments", PIPED, ids=" ".join)
+def test_no_command_opens_a_pipe_as_a_model(tmp_path, arguments):
+    """In a process of its own: one that opens it hangs, and is ended."""
+    pytest.importorskip("typer", reason="needs the extra train")
+    for part in arguments:
+        if part.startswith("{}"):
+            os.mkfifo(tmp_path / part.format("pipe"))
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    command = [sys.executable, "-c", "from kit.cli import main; main()"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    done = subprocess.run(
+        [*command, *(part.format("pipe") for part in arguments)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "got a named pipe: it is never opened" in done.stderr
+    assert done.stderr.count("\n") == 1
