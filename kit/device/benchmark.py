@@ -236,7 +236,7 @@ def benchmark(
 
     Raises:
         ModelFileError: as `Classifier.open`; `write` for a file without a card.
-        InferenceError: no interpreter runs it.
+        InferenceError: no interpreter runs it with every number of threads.
         ImageError: the image cannot be read.
         MissingDependencyError: there is no interpreter package.
         ValueError: impossible arguments.
@@ -276,7 +276,8 @@ def benchmark(
                     say(f"{name}: {error}")
                     break
                 measurements.append(row)
-    if not measurements:
+    whole = tuple(row for row in measurements if row.interpreter not in unavailable)
+    if not whole:
         raise InferenceError(f"{path}: {'; '.join(unavailable.values())}")
     result = Benchmark(
         str(path),
@@ -285,7 +286,7 @@ def benchmark(
         machine_kind(),
         described,
         warm_ups,
-        tuple(row for row in measurements if row.interpreter not in unavailable),
+        whole,
         unavailable,
     )
     if write:

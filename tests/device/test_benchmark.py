@@ -232,6 +232,9 @@ def test_an_interpreter_that_fails_does_not_end_it(data, monkeypatch):
     # What it did with one thread alone is no benchmark of it.
     assert [r.interpreter for r in result.measurements] == [INTERPRETERS[0]] * 2
     assert result.unavailable == {INTERPRETERS[1]: "expected another model"}
+    monkeypatch.setattr(module, "_interpreters", lambda asked: INTERPRETERS[1:2])
+    with pytest.raises(InferenceError, match="expected another model"):
+        benchmark(data / PACKAGED, most_threads=2)
 
 
 @pytest.mark.parametrize(
