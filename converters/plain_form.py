@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.model_object import from_bytes, to_bytes
-from kit.errors import InferenceError
-from kit.quiet import quiet_native
 
 if TYPE_CHECKING:
     from kit.runtime.interpreter import Runner
@@ -20,18 +18,16 @@ def in_plain_form(flatbuffer: bytes, runner: Runner) -> bytes:
 
     Args:
         flatbuffer: the model.
-        runner: of the same model.
-
-    Raises InferenceError where the interpreter fails.
+        runner: of the same model, with plain kernels.
     """
     model = from_bytes(flatbuffer)
     graph = model.subgraphs[0]
-    wanted = list(runner.input.shape)
     image = graph.tensors[graph.inputs[0]]
-    if len(graph.outputs) == 1 and list(image.shape) == wanted and not _is_open(image):
+    is_plain = list(image.shape) == list(runner.input.shape) and not _is_open(image)
+    if is_plain and len(graph.outputs) == 1:
         return flatbuffer
-    for index, shape in _shapes(flatbuffer, wanted).items():
-        if index < len(graph.tensors):
+    for index, shape in runner.tensor_shapes().items():
+        if index < len(graph.tensors):  # kernels add their own behind
             tensor = graph.tensors[index]
             tensor.shape, tensor.shapeSignature = shape, None
     graph.outputs = [runner.output_index]
@@ -45,23 +41,3 @@ def in_plain_form(flatbuffer: bytes, runner: Runner) -> bytes:
 def _is_open(tensor: object) -> bool:
     signature = getattr(tensor, "shapeSignature", None)
     return signature is not None and any(length < 0 for length in signature)
-
-
-def _shapes(flatbuffer: bytes, wanted: list[int]) -> dict[int, list[int]]:
-    """The shape of every tensor for an input of this shape, as the plain kernels find it."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    try:
-        with quiet_native:
-            interpreter = Interpreter(
-                model_content=flatbuffer,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
-            interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], wanted)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise InferenceError(f"expected a model that takes {wanted}, it fails: {error}") from error
-    return {
-        int(detail["index"]): [int(length) for length in detail["shape"]]
-        for detail in interpreter.get_tensor_details()
-    }

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from converters.sources import keras_2
 from converters.sources.frozen_graph import source_of_graph
 from converters.sources.source import SourceModel, SourceOptions
 from kit.errors import ConversionError
+from kit.model.model_file import ARCHIVE_ERRORS
 from kit.quiet import quiet_native
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _write_configuration(path: Path, configuration: Any) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ConversionError(f"expected a sound zip archive: {error}") from error
     if isinstance(configuration, dict):
         name = configuration.get("class_name")

@@ -86,7 +86,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
     operators = micro_operators(model)
     data = _stripped(model)
     runner = Runner(data)
-    if file.card is not None and file.card.to_json()["schema_version"] > 1:
+    if file.card is not None and not file.card.is_plain():
         raise ConversionError(
             "expected a square input in RGB, channels last, and scores as output, as the C sources "
             "describe them, got another model"

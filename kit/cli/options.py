@@ -468,20 +468,17 @@ class ForeignOptions(NormalisationOptions):
             TerminalReporter().warn(f"{model}: {remark}")
         return classifier
 
+    def settings(self) -> dict[str, Any]:
+        """As kit.workflows.package.PackageSettings takes them."""
+        mean, std = self.mean_and_std()
+        return {**vars(self), "mean": mean, "std": std}
+
     def arguments(self) -> dict[str, Any]:
-        """As kit.runtime.Classifier.open takes them."""
+        """As kit.runtime.Classifier.open takes them: with labels in place of their file."""
         from kit.model.labels import read_labels
 
-        mean, std = self.mean_and_std()
-        return {
-            "labels": None if self.labels is None else read_labels(self.labels),
-            "mean": mean,
-            "std": std,
-            "resize": self.resize,
-            "input_resolution": self.input_resolution,
-            "output_tensor": self.output_tensor,
-            "output_kind": self.output_kind,
-        }
+        labels = None if self.labels is None else read_labels(self.labels)
+        return {**self.settings(), "labels": labels}
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:

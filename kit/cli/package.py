@@ -33,7 +33,7 @@ def package(
     from kit.workflows.package import PackageSettings, package_model
 
     settings = PackageSettings(
-        **{**known.arguments(), "labels": known.labels},
+        **known.settings(),
         fit=fit,
         score_threshold=score_threshold,
         intended_use=intended_use,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import io
@@ -30,17 +29,11 @@ from kit.data.scan import (
 )
 from kit.errors import DataError
 from kit.filenames import text_bytes
+from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
 
 UNMATCHED = "expected a name that the label pattern matches"
 """Why a file is left out that --label-regex gives no label."""
-_DELIMITERS = (",", "\t", ";")
-# What spreadsheets put first when they save a table as Unicode.
-_BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 @dataclass(frozen=True)
@@ -157,11 +150,15 @@ def _named(label: str, names: Mapping[str, str]) -> str:
     """The label's name; raises DataError where there are names, but none of this label."""
     if not names:
         return label
-    # A spreadsheet makes 1.0 of a column of whole numbers that has an empty cell.
-    name = names.get(label) or names.get(re.sub(r"\.0+$", "", label))
+    name = names.get(label) or names.get(_whole(label))
     if name is None:
         raise DataError(f"expected --label-names to name every label, it has no name for {label}")
     return name
+
+
+def _whole(text: str) -> str:
+    """A spreadsheet makes 1.0 of a column of whole numbers that has an empty cell."""
+    return re.sub(r"\.0+$", "", text)
 
 
 def _from_names(
@@ -233,7 +230,7 @@ def _from_table(
         try:
             label = _label_in(row, settings, names, alone_in_cell)
         except DataError as error:
-            problems.add(line, f"{error}")
+            problems.add(line, str(error))
             continue
         given = row[settings.split_column].strip() if settings.split_column else ""
         key = row[settings.group_column].strip() if settings.group_column else ""
@@ -315,7 +312,7 @@ def _label_in(
         return _named(label, names) if label else ""
     chosen = []
     for column in columns:
-        value = re.sub(r"\.0+$", "", _cell(row, column).lower())
+        value = _whole(_cell(row, column).lower())
         if value not in _ONE_HOT:
             raise DataError(f"expected 0 or 1 in the column {column}, got {_cell(row, column)!r}")
         if _ONE_HOT[value]:
@@ -429,10 +426,12 @@ def _rows(
         if name
     ]
     first = next((line for line in io.StringIO(text) if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
     # Strict: a quotation mark that is never closed would swallow the rest of the table.
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=delimiter_of(first),
+        skipinitialspace=True,
+        strict=True,
     )
     header: list[str] = []
     try:
@@ -476,9 +475,7 @@ def _text_of(table: Path) -> str:
         raise DataError(f"{table}: expected a readable table: {error.strerror}") from error
     if content.startswith(b"PK\x03\x04"):
         raise DataError(f"{table}: expected a CSV or TSV table, got a workbook: save it as CSV")
-    encoding = next(
-        (name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8"
-    )
+    encoding = encoding_of(content)
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:

@@ -258,6 +258,7 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
         split_settings = SplitSettings(
             float(data["validation"]), float(data["test"]), int(data["seed"]), data["group_regex"]
         )
+        moved = dict(data.get("moved", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             "expected a model whose card says how its data was split: leave out --part"
@@ -267,7 +268,7 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
             "expected images of several patients or groups, all of these are of one: alone they do "
             "not tell which part it fell into: give the whole data set, or leave out --part"
         )
-    split = split_dataset(dataset, split_settings, data.get("moved", {}))
+    split = split_dataset(dataset, split_settings, moved)
     kept = {path for path, of in split.items() if of == part}
     if not kept:
         raise DataError(f"expected images of the {part} part, none of these falls into it")

@@ -12,10 +12,10 @@ from typing import Any
 
 from kit.errors import LabelFileError, SpecError
 from kit.model.spec import check_labels
+from kit.model.tables import delimiter_of, encoding_of
 
 _IMAGENET_CLASSES = 1000
 _HOMONYMS = ("crane", "maillot")  # each is two classes of ImageNet
-_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _NUMBERED = re.compile(r"(\d+)(?:[ \t]*[:;,][ \t]*|[ \t]+)(\S.*)")
 _QUOTED = re.compile(r"""\s*(["'])(.*)\1\s*,?\s*""")
 _NAME_COLUMNS = (
@@ -63,8 +63,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
 def _text(path: str | os.PathLike[str]) -> str:
     try:
         content = Path(path).read_bytes()
-        marks = (name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark))
-        text = content.decode(next(marks, "utf-8"))
+        text = content.decode(encoding_of(content))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LabelFileError(
@@ -144,9 +143,8 @@ def _of_table(text: str) -> tuple[str, ...]:
     import csv
 
     first = text.lstrip("\n").partition("\n")[0]
-    delimiter = max((",", "\t", ";"), key=first.count)
     try:
-        table = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+        table = csv.reader(io.StringIO(text), delimiter=delimiter_of(first), skipinitialspace=True)
         rows = [
             [cell.strip() for cell in row] for row in table if any(cell.strip() for cell in row)
         ]

@@ -29,6 +29,8 @@ from kit.model.spec import ModelCard, load_json
 
 LABELS_NAME = "labels.txt"
 CARD_NAME = "kit.json"
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What zipfile raises for an archive that is damaged, or of a kind that it does not read."""
 _ENTRY_LIMIT_BYTES = 4 << 20  # far above any label list or card; an archive that claims more lies
 _ENTRY_LIMIT = 64
 
@@ -235,14 +237,7 @@ def _read_entries(file: object, names: Collection[str]) -> tuple[dict[str, bytes
                         f"{info.file_size} bytes and at most {_ENTRY_LIMIT_BYTES}"
                     )
                 entries[info.filename] = content
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except (*ARCHIVE_ERRORS, ValueError) as error:
         raise ModelFileError(
             f"expected a sound zip archive behind the model, got a damaged one: {error}"
         ) from error

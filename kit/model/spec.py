@@ -392,9 +392,12 @@ class ModelCard:
                     f"got {len(check.scores)}"
                 )
 
+    def is_plain(self) -> bool:
+        """Whether version 1 of the schema can say all of it, as of all that the kit trains."""
+        return self.preprocess.is_plain() and self.output_kind == "scores"
+
     def to_json(self) -> dict[str, Any]:
-        plain = self.preprocess.is_plain() and self.output_kind == "scores"
-        data = {"schema_version": 1 if plain else CARD_SCHEMA_VERSION, **asdict(self)}
+        data = {"schema_version": 1 if self.is_plain() else CARD_SCHEMA_VERSION, **asdict(self)}
         data["preprocess"] = self.preprocess.to_json()
         if self.output_kind == "scores":
             del data["output_kind"]

@@ -31,8 +31,8 @@ _UPRIGHT = {
 }
 _ORIENTATION_TAG = 0x0112
 # Brands of ISO base media files (ISO/IEC 23008-12, and AVIF by the Alliance for Open Media).
-_HEIC_BRANDS = (*(b"heic", b"heix", b"heim", b"heis"), *(b"hevc", b"hevx", b"mif1", b"msf1"))
-_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
@@ -71,7 +71,8 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
             file.seek(0)
             if is_dicom(head):
                 return read_dicom(file)
-            if _brands(head) & {*_HEIC_BRANDS} and not _brands(head) & {*_AVIF_BRANDS}:
+            brands = _brands(head)
+            if brands & _HEIC_BRANDS and not brands & _AVIF_BRANDS:
                 _enable_heic()
             # By its path, if it has one: then Pillow loads the one decoder that its name asks for.
             with Image.open(file if isinstance(source, bytes) else source) as image:
@@ -84,7 +85,7 @@ def read_image(source: Any, input_resolution: int | None = None) -> Pixels:
         raise ImageError(str(error)) from error  # of this image alone: a batch goes on
     except UnidentifiedImageError as error:
         kind = "a file that is none, or of a kind that Pillow does not read"
-        if _brands(head) & {*_AVIF_BRANDS}:
+        if _brands(head) & _AVIF_BRANDS:
             kind = "an AVIF, which this Pillow does not read: pip install --upgrade pillow"
         raise ImageError(f"expected an image, got {kind if head else 'an empty file'}") from error
     except Image.DecompressionBombError as error:

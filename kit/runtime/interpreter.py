@@ -184,13 +184,10 @@ class Runner:
         """
         _interpreter_class()  # its errors are not the model's
         self._make = partial(_interpreter, _source(model), num_threads, plain_kernels)
-        try:
-            with quiet_native:
-                self._interpreter = self._make()
+        with _explained():
+            self._interpreter = self._make()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise InferenceError(_explain(error)) from error
         if len(inputs) != 1 or not outputs:
             raise ModelFileError(
                 "expected an image classifier with one input and one output, "
@@ -203,7 +200,8 @@ class Runner:
         try:
             image = ImageShape.of(shape, signature if len(signature) == len(shape) else shape)
         except ModelFileError:
-            self._check_operators()  # what is wrong with those comes first
+            with _explained():  # what is wrong with its operators comes first
+                self._interpreter.allocate_tensors()
             raise
         self.image = _sized(image, size)
         further = {output["name"]: output["index"] for output in outputs[1:]}
@@ -223,13 +221,6 @@ class Runner:
             )
         self.output_width = int(np.prod(self.output.shape)) // self._images
 
-    def _check_operators(self) -> None:
-        try:
-            with quiet_native:
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise InferenceError(_explain(error)) from error
-
     def _allocate(self, shape: Sequence[int], batch: int, chosen: int) -> None:
         """Gives the tensors their memory, for `batch` images.
 
@@ -239,23 +230,30 @@ class Runner:
         self._batch = self._images = batch
         wanted = self.image.dimensions(batch)
         try:
-            with quiet_native:
+            with _explained():
                 if shape != wanted:
                     self._interpreter.resize_tensor_input(self._input_index, wanted)
                 self._interpreter.allocate_tensors()
             output = self._interpreter.get_output_details()[chosen]["shape"]
             if shape[0] in (1, batch) or int(output[0]) == batch:
                 return
-        except (ValueError, RuntimeError, MemoryError) as error:
+        except InferenceError:
             if shape[0] in (1, batch) or batch > shape[0]:
-                raise InferenceError(_explain(error)) from error
+                raise
         self._images = shape[0]
-        try:
-            with quiet_native:
-                self._interpreter = self._make()
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise InferenceError(_explain(error)) from error
+        with _explained():
+            self._interpreter = self._make()
+            self._interpreter.allocate_tensors()
+
+    def tensor_shapes(self) -> dict[int, list[int]]:
+        """The shape of every tensor by its number in the file, for the input as it is.
+
+        What delegates fuse stays as the file has it, so build the Runner with `plain_kernels`.
+        """
+        return {
+            int(detail["index"]): [int(length) for length in detail["shape"]]
+            for detail in self._interpreter.get_tensor_details()
+        }
 
     def run(self, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """One inference.
@@ -373,6 +371,16 @@ def _tensor(detail: dict[str, Any]) -> Tensor:
         dtype=np.dtype(detail["dtype"]).name,
         quantization=QuantizationParameters(float(scale), int(zero_point)) if scale else None,
     )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Silence, and an InferenceError in place of what interpreters raise."""
+    try:
+        with quiet_native:
+            yield
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise InferenceError(_explain(error)) from error
 
 
 def _explain(error: Exception) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kit.errors import ModelFileError
 from kit.filenames import irregular
+from kit.model.model_file import ARCHIVE_ERRORS
 
 FIT = "crop"
 MEAN = STD = (127.5,)
@@ -69,6 +69,6 @@ def unpack(path: str | os.PathLike[str], folder: str, suffixes: Sequence[str]) -
                 found[name] = Path(folder, name)
                 with archive.open(infos[name]) as source, found[name].open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelFileError(f"{path}: expected a sound zip archive: {error}") from error
     return Unpacked(found[models[0]], found[_LABELS])

@@ -91,7 +91,7 @@ def package_model(
             reporter.warn(f"{model}: {remark}")
         file = classifier.file
         content = file.path.read_bytes()
-        flatbuffer = in_plain_form(content, classifier.new_runner())
+        flatbuffer = in_plain_form(content, classifier.new_runner(plain_kernels=True))
         try:
             quantization = quantization_of(flatbuffer)
         except ConversionError as error:

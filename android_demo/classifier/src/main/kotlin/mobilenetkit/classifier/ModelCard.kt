@@ -176,7 +176,7 @@ data class ModelCard(
                 std,
                 width,
                 channels,
-                fields.choiceOrNull<Layout>("layout") ?: Layout.NHWC,
+                fields.choiceOrNull<Layout>("layout") { it.name } ?: Layout.NHWC,
             )
         }
 
@@ -244,14 +244,19 @@ private class Fields(private val where: String, private val data: JSONObject) {
 
     fun truth(name: String): Boolean = required(name, "true or false", found(name) as? Boolean)
 
-    inline fun <reified T : Enum<T>> choice(name: String): T {
+    inline fun <reified T : Enum<T>> choice(
+        name: String,
+        spelling: (T) -> String = { it.name.lowercase() },
+    ): T {
         val value = text(name)
-        val valid = enumValues<T>().associateBy { it.name.lowercase() }
-        return required(name, "one of ${valid.keys.joinToString()}", valid[value.lowercase()])
+        val valid = enumValues<T>().associateBy(spelling)
+        return required(name, "one of ${valid.keys.joinToString()}", valid[value])
     }
 
-    inline fun <reified T : Enum<T>> choiceOrNull(name: String): T? =
-        textOrNull(name)?.let { choice<T>(name) }
+    inline fun <reified T : Enum<T>> choiceOrNull(
+        name: String,
+        spelling: (T) -> String = { it.name.lowercase() },
+    ): T? = textOrNull(name)?.let { choice(name, spelling) }
 
     fun child(name: String): Fields? = found(name)?.let { childOrThrow(name) }
 

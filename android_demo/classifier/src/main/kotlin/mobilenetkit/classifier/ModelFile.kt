@@ -5,7 +5,6 @@ import java.io.InputStream
 import java.nio.BufferUnderflowException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
-import java.security.MessageDigest
 import java.util.zip.ZipInputStream
 
 /**
@@ -52,9 +51,10 @@ class ModelFile private constructor(val content: ByteBuffer, val card: ModelCard
 
         /** SHA-256 of all that stands before the archive, in hexadecimal. */
         private fun digest(file: ByteBuffer): String {
-            val model = file.duplicate().apply { rewind().limit(archiveStart(file)!!) }
-            val digest = MessageDigest.getInstance("SHA-256").apply { update(model) }.digest()
-            return digest.joinToString("") { "%02x".format(it) }
+            val model = file.duplicate()
+            model.position(0)
+            model.limit(archiveStart(file)!!)
+            return sha256(model)
         }
 
         private fun damaged(cause: Exception) = ClassifierException(

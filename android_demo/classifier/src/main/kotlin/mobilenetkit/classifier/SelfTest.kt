@@ -1,5 +1,6 @@
 package mobilenetkit.classifier
 
+import java.nio.ByteBuffer
 import java.security.MessageDigest
 import kotlin.math.abs
 
@@ -27,8 +28,13 @@ fun drawPattern(index: Int): Pixels {
 /** Does this device compute what the model's maker computed? One result for each golden check. */
 fun selfTest(classifier: Classifier): List<CheckResult> = classifier.card.golden.map { golden ->
     val fitted = fitPixels(drawPattern(golden.pattern), classifier.card.preprocess)
-    val digest = MessageDigest.getInstance("SHA-256").digest(fitted.rgb)
     val scores = classifier.scores(fitted)
     val difference = golden.scores.indices.maxOf { abs(scores[it] - golden.scores[it]) }
-    CheckResult(digest.joinToString("") { "%02x".format(it) } == golden.digest, difference, golden.tolerance)
+    CheckResult(sha256(ByteBuffer.wrap(fitted.rgb)) == golden.digest, difference, golden.tolerance)
+}
+
+/** In hexadecimal, of what remains in a buffer. */
+internal fun sha256(content: ByteBuffer): String {
+    val digest = MessageDigest.getInstance("SHA-256").apply { update(content) }.digest()
+    return digest.joinToString("") { "%02x".format(it) }
 }

@@ -74,6 +74,11 @@ class ModelFileTest {
     fun impossibleCards() {
         assertTrue("update the app" in refusedCard("schema_version" to 3))
         assertTrue("card.labels" in refusedCard("labels" to "a"))
+        val preprocess = JSONObject(cardText()).getJSONObject("preprocess")
+        for ((name, value) in listOf("fit" to "STRETCH", "layout" to "nhwc", "channels" to "3")) {
+            val other = JSONObject(preprocess.toString()).put(name, value)
+            assertTrue(name in refusedCard("preprocess" to other))
+        }
         refusedCard("labels" to listOf<String>())
         refusedCard("labels" to listOf("a\nb"))
         refusedCard("labels" to listOf(1))

@@ -1,0 +1,24 @@
+"""How tables and lists that others wrote are encoded and divided."""
+
+from __future__ import annotations
+
+import codecs
+
+_DELIMITERS = (",", "\t", ";")
+# What spreadsheets put first when they save a table as Unicode.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def encoding_of(content: bytes) -> str:
+    """The encoding that a byte order mark tells, else UTF-8; as Python names it."""
+    marks = (name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark))
+    return next(marks, "utf-8")
+
+
+def delimiter_of(header: str) -> str:
+    """The comma, tabulator or semicolon that divides the first line of a table."""
+    return max(_DELIMITERS, key=header.count)
