@@ -75,4 +75,5 @@ def test_memory_stays_flat(many, model, tmp_path, way):
     assert sum(bool(row["error"]) for row in table) == IMAGES // BROKEN_EVERY
     early, late = (np.mean(resident[thousands]) for thousands in (1, 9))
     print(f"{way}: {early / 1e6:.2f} MB in the second thousand, {late / 1e6:.2f} MB in the last")
-    assert late == pytest.approx(early, rel=0.02)
+    # On another processor the allocator alone took 1.9 MB more; 1 kB an image would be 8 MB.
+    assert late == pytest.approx(early, rel=0.05)
