@@ -1,4 +1,4 @@
-"""Ten thousand images in one process: its memory stays where it was after the first thousand."""
+"""Ten thousand images in one process: its memory stays where it was after the first thousands."""
 
 import csv
 import os
@@ -40,8 +40,10 @@ def many(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["folder", "--watch"])
-def test_memory_stays_flat(many, model, tmp_path, way):
+# Watching grew by 2.0 to 3.8 % on one processor, in steps and for a reason not found yet;
+# 1 kB an image would be 11 %.
+@pytest.mark.parametrize("way, growth", [("folder", 0.02), ("--watch", 0.05)])
+def test_memory_stays_flat(many, model, tmp_path, way, growth):
     if not Path("/proc/self/statm").exists():
         pytest.skip("this system has no /proc/PID/statm to read a process's memory from")
     output = tmp_path / "results.csv"
@@ -73,7 +75,6 @@ def test_memory_stays_flat(many, model, tmp_path, way):
         f"{index:05}" for index in range(IMAGES) if index % BROKEN_EVERY
     ], err
     assert sum(bool(row["error"]) for row in table) == IMAGES // BROKEN_EVERY
-    early, late = (np.mean(resident[thousands]) for thousands in (1, 9))
-    print(f"{way}: {early / 1e6:.2f} MB in the second thousand, {late / 1e6:.2f} MB in the last")
-    # On another processor the allocator alone took 1.9 MB more; 1 kB an image would be 8 MB.
-    assert late == pytest.approx(early, rel=0.05)
+    early, late = (np.mean(resident[thousands]) for thousands in (2, 9))
+    print(f"{way}: {early / 1e6:.2f} MB in the third thousand, {late / 1e6:.2f} MB in the last")
+    assert late == pytest.approx(early, rel=growth)
