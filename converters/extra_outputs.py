@@ -191,8 +191,23 @@ class _Graph:
 
     def append_unfamiliarity(self, head: _Head, familiarity: Familiarity) -> int:
         features = self.append_features(head)
-        shape = list(self.graph.tensors[features].shape)
         schema = self._schema
+        if familiarity.projection is not None:
+            features = self._append(
+                "FULLY_CONNECTED",
+                [
+                    features,
+                    self._as_float(
+                        self._stored(
+                            "projection", familiarity.projection, familiarity.projection_step
+                        )
+                    ),
+                    -1,
+                ],
+                [1, len(familiarity.projection)],
+                schema.FullyConnectedOptionsT(),
+            )
+        shape = list(self.graph.tensors[features].shape)
         unit = self._append("L2_NORMALIZATION", [features], shape, schema.L2NormOptionsT())
         scale, offset = (
             self._stored(name, values.astype(np.float32))

@@ -142,6 +142,18 @@ class FineTuneOptions:
             show_default=f"0; with --recipe best {OF_THE_BACKBONE}",
         ),
     ] = None
+    remember: Annotated[
+        float | None,
+        option(
+            FINE_TUNING,
+            "Weight of a term by which fine-tuned layers must not forget what pretraining taught "
+            "them of other things, so that the screening form still tells unknown images; 0 "
+            "leaves it out.",
+            min=0,
+            metavar="WEIGHT",
+            show_default="10 with --recipe best or --screening, else 0",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,13 @@ class FineTuning:
     Attributes:
         learning_rate: rate at the start of stochastic gradient descent with batches of 32.
         epochs: passes over the training images.
-        mixup: see kit.training.fine_tune.FineTuneSettings.
+        mixup, remember: see kit.training.fine_tune.FineTuneSettings.
     """
 
     learning_rate: float = 0.01
     epochs: int = 24
     mixup: float = 0.0
+    remember: float = 10.0
 
 
 @dataclass(frozen=True)

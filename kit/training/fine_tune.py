@@ -11,9 +11,10 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from kit.data import LabelledImage
 from kit.errors import DataError, ImageError
 from kit.model.preprocess import Pixels, to_input
-from kit.model.spec import PreprocessSpec
+from kit.model.spec import SCORES, PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
@@ -31,7 +32,16 @@ from kit.training.augment import Augmentation, drawing_for, read_augmented
 from kit.training.backbones import FIXED_SCALING, FineTuning
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import FINE_TUNE_EPOCHS
-from kit.training.fitting import FitSettings, Truth, Vectors, fit, scores_of, seed_everything
+from kit.training.fitting import (
+    FitSettings,
+    Further,
+    Truth,
+    Vectors,
+    fit,
+    image_weights,
+    scores_of,
+    seed_everything,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -46,6 +56,7 @@ _MOMENTUM = 0.9
 Keras' 0.99 and 0.999 are for thousands of steps in an epoch. Here an epoch may have ten, and
 validation would see the old network's statistics for a long time.
 """
+_INPUTS, _PROJECTION = "activations", "projection"
 _ROOM = 2 << 30
 """Bytes of activations kept on disk for each part; the rest are computed every time."""
 
@@ -66,6 +77,10 @@ class FineTuneSettings:
             what the frozen layers make of them and their labels alike (H. Zhang et al., "mixup",
             ICLR 2018; V. Verma et al., "Manifold Mixup", ICML 2019); 0 mixes none. None: the
             backbone's own, as for the fitting's epochs and rate.
+        remember: weight of the remembering term beside the cross-entropy: 1 minus the cosine of
+            the pretrained bottleneck of the same changed photograph and a linear projection of the
+            one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
+            features). 0: none. None: the backbone's own.
     """
 
     layers: int | str = NONE
@@ -80,6 +95,7 @@ class FineTuneSettings:
         )
     )
     mixup: float | None = 0.0
+    remember: float | None = 0.0
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)
@@ -89,6 +105,8 @@ class FineTuneSettings:
             )
         if self.mixup is not None and not 0 <= self.mixup < 100:
             raise ValueError(f"expected a mixup from 0 to below 100, got {self.mixup}")
+        if self.remember is not None and not 0 <= self.remember < 1000:
+            raise ValueError(f"expected a remember from 0 to below 1000, got {self.remember}")
 
     def of(self, own: FineTuning) -> FineTuneSettings:
         """These settings, with the backbone's own values in place of None."""
@@ -96,6 +114,7 @@ class FineTuneSettings:
         return replace(
             self,
             mixup=own.mixup if self.mixup is None else self.mixup,
+            remember=own.remember if self.remember is None else self.remember,
             fitting=replace(
                 fitting,
                 epochs=own.epochs if fitting.epochs is None else fitting.epochs,
@@ -146,6 +165,22 @@ def no_longer_readable(path: Path, reason: str) -> DataError:
     return DataError(f"{path}: {reason}: it could be read before; run again to leave it out")
 
 
+@dataclass(frozen=True)
+class FineTuned:
+    """What fine-tuning gave.
+
+    Attributes:
+        model: from input to scores.
+        history: the epochs' figures (see kit.training.fitting.fit).
+        projection: float32 `[pretrained, features]`, by which the bottleneck predicts the
+            pretrained one; None where nothing was to be remembered.
+    """
+
+    model: keras.Model
+    history: list[dict[str, Any]]
+    projection: Vectors | None
+
+
 def fine_tune(
     backbone: keras.Model,
     head: keras.Model | None,
@@ -158,7 +193,7 @@ def fine_tune(
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
     reporter: Reporter | None = None,
-) -> tuple[keras.Model, list[dict[str, Any]]]:
+) -> FineTuned:
     """Trains the last layers of a backbone together with the softmax layer on top.
 
     Args:
@@ -174,9 +209,6 @@ def fine_tune(
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
 
-    Returns:
-        A model from input to scores, and the epochs' figures (see kit.training.fitting.fit).
-
     Raises:
         DataError: a photograph cannot be read any more.
         TrainingError: the cross-entropy is not finite, or the checkpoint does not fit.
@@ -187,8 +219,9 @@ def fine_tune(
 
     reporter = reporter or Silent()
     fitting = settings.fitting
-    if fitting.epochs is None or settings.mixup is None:
-        raise ValueError("expected epochs and a mixup, got none: take FineTuneSettings.of")
+    mixup, remember = settings.mixup, settings.remember
+    if fitting.epochs is None or mixup is None or remember is None:
+        raise ValueError("expected epochs, mixup and remember, got none: take FineTuneSettings.of")
     seed_everything(fitting.seed)
     count = layers_that_learn(backbone, settings.layers)
     cut = _cut(backbone, count)
@@ -197,28 +230,32 @@ def fine_tune(
     inputs = keras.Input((None, None, cut.shape[-1]))
     rest = _on(inputs, rest)
     bottleneck = rest(inputs) if settings.learn_statistics else _inferring(rest)(inputs)
-    scores = scores_of(bottleneck, classes, fitting)
-    model = keras.Model(inputs, scores)
+    outputs = {SCORES: scores_of(bottleneck, classes, fitting)}
+    further: dict[str, Further] = {}
+    if remember:
+        outputs[_PROJECTION] = _projected(bottleneck)
+        further[_PROJECTION] = Further(_one_minus_cosine, remember)
+    model = keras.Model(inputs, outputs if further else outputs[SCORES])
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
     side = train.spec.input_resolution
     smaller = f", on {side} pixels" if side < validation.spec.input_resolution else ""
     reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers{smaller}")
+    frozen = partial(_activations_of, backbone, cut, to_tflite, remember=bool(further))
     done = len(checkpoint.history) if checkpoint is not None else 0
     with (
-        _activations_of(backbone, cut, train, to_tflite) as learnt,
-        _activations_of(backbone, cut, validation, to_tflite) as checked,
+        frozen(train) as learnt,
+        frozen(validation) as checked,
     ):
         try:
             history = fit(
                 model,
-                _batches(
-                    train, learnt, classes, fitting, range(done, fitting.epochs), settings.mixup
-                ),
+                _batches(train, learnt, classes, fitting, range(done, fitting.epochs), mixup),
                 _batches(validation, checked, classes, fitting),
                 train.truth,
                 classes,
                 fitting,
+                further=further,
                 phase="fine-tuning" if head is not None else "",
                 checkpoint=checkpoint,
                 logs=logs,
@@ -226,8 +263,33 @@ def fine_tune(
             )
         except tensorflow.errors.OpError as error:
             raise learnt.failure or checked.failure or error from None
-    flat = model.get_layer("scores")(backbone.output)
-    return keras.Model(backbone.input, flat, name="classifier"), history
+    flat = model.get_layer(SCORES)(backbone.output)
+    return FineTuned(
+        keras.Model(backbone.input, flat, name="classifier"),
+        history,
+        _rounded(model.get_layer(_PROJECTION).kernel).T if further else None,
+    )
+
+
+def _rounded(kernel: Any) -> Vectors:
+    """To half precision, as it is kept: a run converted later gives the same file."""
+    return np.asarray(kernel, np.float16).astype(np.float32)
+
+
+def _projected(bottleneck: Any) -> Any:
+    """Where training starts, the bottleneck is the pretrained one, and the projection nothing."""
+    import keras
+
+    layer = keras.layers.Dense(
+        bottleneck.shape[-1], use_bias=False, kernel_initializer="identity", name=_PROJECTION
+    )
+    return layer(bottleneck)
+
+
+def _one_minus_cosine(pretrained: Any, projected: Any) -> Any:
+    import keras
+
+    return 1 + keras.losses.cosine_similarity(pretrained, projected)
 
 
 def _on(inputs: Any, network: keras.Model) -> keras.Model:
@@ -320,44 +382,45 @@ def _set_trainable(rest: keras.Model, layers: int) -> None:
 
 
 class _Activations:
-    """Outputs of the layers that do not learn, kept on disk as far as there is room.
+    """What networks that do not learn make of photographs, kept on disk as far as there is room.
 
     Args:
-        photographs: the photographs to run the layers on.
-        shape: shape of the output for one photograph.
-        run: function from pixels, uint8 `[side, side, 3]`, to float32 of this shape.
+        photographs: the photographs to run the networks on.
+        parts: shapes of what they make of one photograph, by name.
+        run: function from a photograph's index and the epoch to the parts in their order, flat,
+            float32 `[sum of their sizes]`.
         room: file that holds the outputs that are kept.
     """
 
     def __init__(
         self,
         photographs: Photographs,
-        shape: tuple[int, ...],
-        run: Callable[[Pixels], Vectors],
+        parts: Mapping[str, tuple[int, ...]],
+        run: Callable[[int, int], Vectors],
         room: Path,
     ) -> None:
         self.failure: Exception | None = None  # of the last call; TensorFlow hides it in its own
-        self.shape = shape
-        self._photographs = photographs
+        self.parts = parts
         self._run = run
+        size = sum(map(math.prod, parts.values()))
         self._same = photographs.augmentation == Augmentation()  # in every epoch
         free = min(_ROOM, shutil.disk_usage(room.parent).free // 2)
-        rows = min(len(photographs.images), free // (2 * math.prod(shape))) if self._same else 0
-        if not _reserve(room, rows * 2 * math.prod(shape)):
+        rows = min(len(photographs.images), free // (2 * size)) if self._same else 0
+        if not _reserve(room, rows * 2 * size):
             rows = 0
         self._known = np.zeros(rows, np.bool_)
         # In half precision: a thousandth of a value, less than augmentation or int8 change.
         self._kept = (
-            np.memmap(room, np.float16, "r+", shape=(rows, *shape)) if rows else np.empty((0,))
+            np.memmap(room, np.float16, "r+", shape=(rows, size)) if rows else np.empty((0,))
         )
 
-    def __call__(self, indices: npt.NDArray[np.int64], epoch: int) -> Vectors:
-        """float32 `[len(indices), *shape]`."""
+    def __call__(self, indices: npt.NDArray[np.int64], epoch: int) -> dict[str, Vectors]:
+        """The parts by name, float32 `[len(indices), *shape]` each."""
 
         def work(index: int) -> Vectors:
             if index < len(self._known) and self._known[index]:
                 return np.asarray(self._kept[index], np.float32)
-            values = self._run(self._photographs.read(index, epoch))
+            values = self._run(index, epoch)
             if self._same:  # the same numbers, kept or not: room must not decide on the weights
                 values = values.astype(np.float16).astype(np.float32)
             if index < len(self._known):
@@ -365,10 +428,17 @@ class _Activations:
             return values
 
         try:
-            return np.stack(list(ordered_map(work, map(int, indices), default_threads())))
+            rows = np.stack(list(ordered_map(work, map(int, indices), default_threads())))
         except Exception as error:
             self.failure = error
             raise
+        ends = np.cumsum([math.prod(shape) for shape in self.parts.values()])
+        return {
+            name: flat.reshape(-1, *shape)
+            for (name, shape), flat in zip(
+                self.parts.items(), np.split(rows, ends[:-1], axis=1), strict=True
+            )
+        }
 
 
 def _reserve(path: Path, size: int) -> bool:
@@ -391,32 +461,41 @@ def _reserve(path: Path, size: int) -> bool:
 def _activations_of(
     backbone: keras.Model,
     cut: Any,
-    photographs: Photographs,
     to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
+    photographs: Photographs,
+    *,
+    remember: bool,
 ) -> Iterator[_Activations]:
-    """A backbone's activations at one of its Keras tensors, for photographs at their own size."""
+    """What the layers before `cut` make of photographs at their own size, and in the same inference
+    the whole backbone's bottleneck, if that is to be remembered.
+    """
     import keras
 
     spec = photographs.spec
     inputs = keras.Input((spec.input_resolution, spec.input_resolution, 3))
-    if cut is backbone.input:
-        shape = tuple(inputs.shape[1:])
-
-        def run(pixels: Pixels) -> Vectors:
-            return to_input(pixels, spec)
-
-    else:
-        frozen = _on(inputs, keras.Model(backbone.input, cut))
-        shape = tuple(frozen.output.shape[1:])
-        content = to_tflite(frozen, spec)
+    learns_all = cut is backbone.input
+    frozen = _on(inputs, keras.Model(backbone.input, [cut, backbone.output]))
+    parts = {_INPUTS: tuple(frozen.outputs[0].shape[1:])}
+    wanted = [] if learns_all else [frozen.outputs[0]]
+    if remember:
+        parts[_PROJECTION] = tuple(frozen.outputs[1].shape[1:])
+        wanted.append(frozen.outputs[1])
+    if wanted:
+        flat = [keras.layers.Flatten()(one) for one in wanted]
+        joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+        content = to_tflite(keras.Model(inputs, joined), spec)
         runners = RunnerPool(lambda: Runner(content))
 
-        def run(pixels: Pixels) -> Vectors:
+    def run(index: int, epoch: int) -> Vectors:
+        pixels = photographs.read(index, epoch)
+        found = [to_input(pixels, spec).ravel()] if learns_all else []
+        if wanted:
             with runners.borrowed() as runner:
-                return runner.run(pixels).reshape(shape)
+                found.append(runner.run(pixels).ravel())
+        return np.concatenate(found)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
-        yield _Activations(photographs, shape, run, Path(folder, "activations"))
+        yield _Activations(photographs, parts, run, Path(folder, "activations"))
 
 
 def _batches(
@@ -427,7 +506,7 @@ def _batches(
     epochs: range | None = None,
     mixup: float = 0.0,
 ) -> Any:
-    """A tf.data.Dataset of batches (activations, one-hot labels).
+    """A tf.data.Dataset of batches (activations, targets, weights), the last two by output.
 
     Not Keras' PyDataset: that becomes a tf.data generator, which makes the C library hand every
     freed tensor back to the system (M_TRIM_THRESHOLD); training then takes three times as long.
@@ -436,36 +515,45 @@ def _batches(
         photographs: source of the labels.
         activations: source of the inputs.
         classes: how many labels there are.
-        settings: batch_size and seed are used.
+        settings: batch_size, class_weights and seed are used.
         epochs: epochs to draw, each in its own order; None: one epoch in the order given.
         mixup: see FineTuneSettings.
     """
     import tensorflow
 
     truth = np.eye(classes, dtype=np.float32)[photographs.truth]
+    weights = np.ones(len(truth), np.float32)
+    if settings.class_weights and epochs is not None:
+        weights = image_weights(photographs.truth, classes)
     steps = settings.steps(len(truth))
+    shapes = {**activations.parts, SCORES: (classes,)}
+    names = [name for name in (_INPUTS, SCORES, _PROJECTION) if name in shapes]
 
-    def batch(number: int) -> tuple[Vectors, Vectors]:
+    def batch(number: int) -> list[Vectors]:
         epoch, step = divmod(int(number), steps)
         order = np.arange(len(truth))
         if epochs is not None:
             np.random.default_rng((settings.seed, epoch)).shuffle(order)
         chosen = np.array_split(order, steps)[step]
-        inputs, labels = activations(chosen, epoch), truth[chosen]
+        found = {**activations(chosen, epoch), SCORES: truth[chosen]}
+        values = [found[name] for name in names] + [weights[chosen]]
         if not mixup:
-            return inputs, labels
-        share = np.float32(np.random.default_rng((settings.seed, epoch, step)).beta(mixup, mixup))
-        mixed = [share * one + (1 - share) * one[::-1] for one in (inputs, labels)]
-        return mixed[0], mixed[1]
+            return values
+        first = np.float32(np.random.default_rng((settings.seed, epoch, step)).beta(mixup, mixup))
+        return [first * one + (1 - first) * one[::-1] for one in values]
 
-    def as_tensors(number: Any) -> tuple[Any, Any]:
-        inputs, labels = tensorflow.numpy_function(
-            batch, [number], (tensorflow.float32, tensorflow.float32)
-        )
-        return (
-            tensorflow.ensure_shape(inputs, (None, *activations.shape)),
-            tensorflow.ensure_shape(labels, (None, classes)),
-        )
+    def as_tensors(number: Any) -> tuple[Any, Any, Any]:
+        found = tensorflow.numpy_function(batch, [number], [tensorflow.float32] * (len(names) + 1))
+        values = {
+            name: tensorflow.ensure_shape(value, (None, *shapes[name]))
+            for name, value in zip(names, found, strict=False)
+        }
+        weight = tensorflow.ensure_shape(found[-1], (None,))
+        inputs = values.pop(_INPUTS)
+        if len(values) == 1:
+            return inputs, values[SCORES], weight
+        # What is remembered weighs the same for every class.
+        return inputs, values, {SCORES: weight, _PROJECTION: tensorflow.ones_like(weight)}
 
     whole = epochs or range(1)
     numbers = tensorflow.data.Dataset.range(whole.start * steps, whole.stop * steps)

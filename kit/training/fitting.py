@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kit.errors import TrainingError
+from kit.model.spec import SCORES
 from kit.reporting import Reporter, Silent
 from kit.training.defaults import BATCH_SIZE, EPOCHS, L2, LEARNING_RATE
 
@@ -91,6 +93,19 @@ class FitSettings:
         return math.ceil(images / self.batch_size)
 
 
+@dataclass(frozen=True)
+class Further:
+    """What else than the scores a network learns, at an output of its own.
+
+    Attributes:
+        loss: function of the target and the output, `[batch, width]` both, to `[batch]`.
+        weight: what it counts beside the cross-entropy.
+    """
+
+    loss: Callable[[Any, Any], Any]
+    weight: float
+
+
 def seed_everything(seed: int) -> None:
     """Seeds Keras so that the same data and seed give the same weights on the same machine."""
     import keras
@@ -127,6 +142,7 @@ def fit(
     classes: int,
     settings: FitSettings,
     *,
+    further: Mapping[str, Further] = MappingProxyType({}),
     phase: str = "",
     checkpoint: Checkpoint | None = None,
     logs: Path | None,
@@ -137,11 +153,13 @@ def fit(
     Args:
         model: the classifier; it is compiled here.
         train: arrays (inputs, label indices), or a tf.data.Dataset of batches (inputs, one-hot
-            labels) for all the remaining epochs.
+            labels, weights) for all the remaining epochs; with `further`, labels and weights are by
+            the names of the outputs.
         validation: arrays of the same form, or a tf.data.Dataset of one pass.
         truth: label indices of the training images, int64, for class weights.
         classes: how many labels there are.
         settings: see FitSettings.
+        further: what else is learnt, by the names of the model's outputs beside `scores`.
         phase: name of these epochs in the history and in the reported lines.
         checkpoint: what training resumes from, and where each epoch is saved.
         logs: folder for TensorBoard's event files; each phase gets its own folder in it.
@@ -165,13 +183,20 @@ def fit(
     most: int = settings.epochs
     shown = reporter or Silent()
     steps = settings.steps(len(truth))
+    cross_entropy = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    metrics = [
+        keras.metrics.CategoricalAccuracy(name="accuracy"),
+        keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
+    ]
     model.compile(
         optimizer=_optimizer(settings, settings.learning_rate, most * steps),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=[
-            keras.metrics.CategoricalAccuracy(name="accuracy"),
-            keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
-        ],
+        loss={SCORES: cross_entropy, **{name: one.loss for name, one in further.items()}}
+        if further
+        else cross_entropy,
+        loss_weights={SCORES: 1.0, **{name: one.weight for name, one in further.items()}}
+        if further
+        else None,
+        metrics={SCORES: metrics} if further else metrics,
     )
     history: list[dict[str, Any]] = []
     best: list[Any] = []
@@ -196,7 +221,9 @@ def fit(
             batch_size=settings.batch_size if arrays else None,
             steps_per_epoch=None if arrays else steps,
             shuffle=arrays,  # from Python's own generator, whose state no checkpoint has
-            class_weight=_class_weights(truth, classes) if settings.class_weights else None,
+            sample_weight=image_weights(truth, classes)
+            if arrays and settings.class_weights
+            else None,
             callbacks=callbacks,
             verbose=0,
         )
@@ -230,7 +257,7 @@ def _epoch_callback(
             values = logs or {}
             record: dict[str, Any] = {"phase": phase} if phase else {}
             for name, value in _RECORD.items():
-                record[name] = float(values[value])
+                record[name] = float(values[value if value in values else _OF_SCORES[value]])
             history.append(record)
             reporter.say(
                 f"{phase or 'epoch'} {epoch + 1:3d}: "
@@ -258,6 +285,12 @@ _RECORD = {
     "validation_cross_entropy": "val_cross_entropy",
 }
 """The figures recorded for each epoch, with Keras' names for them."""
+_OF_SCORES = {
+    name: f"{part}{SCORES}_{name.removeprefix(part)}"
+    for name in _RECORD.values()
+    for part in ("val_" if name.startswith("val_") else "",)
+}
+"""Keras' names of the same where there are further outputs."""
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
@@ -295,7 +328,12 @@ def _one_hot(examples: tuple[Any, Truth], classes: int) -> tuple[Any, Vectors]:
     return examples[0], np.eye(classes, dtype=np.float32)[examples[1]]
 
 
-def _class_weights(truth: Truth, classes: int) -> dict[int, float]:
-    """Inverse frequency, with a mean of 1 over the images."""
+def image_weights(truth: Truth, classes: int) -> Vectors:
+    """Inverse frequency of each image's label, float32 `[images]`, with a mean of 1.
+
+    Args:
+        truth: label indices, int64 `[images]`.
+        classes: how many labels there are.
+    """
     counts = np.bincount(truth, minlength=classes)
-    return {label: len(truth) / (classes * int(count)) for label, count in enumerate(counts)}
+    return (len(truth) / (classes * counts[truth])).astype(np.float32)

@@ -99,6 +99,7 @@ _BEST = LearnSettings(
             label_smoothing=0.1,
         ),
         mixup=None,
+        remember=None,
     ),
     augment="photo",
 )
@@ -176,12 +177,14 @@ class Learned:
         temperature: temperature fitted on the validation part.
         history: figures of each epoch, the head's first (see kit.training.fitting.fit).
         fine_tuned: whether the model is the fine-tuned network.
+        projection: see kit.training.fine_tune.FineTuned.
     """
 
     model: keras.Model
     temperature: float
     history: list[dict[str, Any]]
     fine_tuned: bool = False
+    projection: Vectors | None = None
 
 
 def learn(
@@ -223,7 +226,10 @@ def learn(
     alone: _Tempered | None = None
     if source.weights.path is None:
         mixup = tuning.mixup or 0.0
-        tuning = replace(tuning, layers=ALL, learn_statistics=True, fitting=fitting, mixup=mixup)
+        # There is nothing to be remembered.
+        tuning = replace(
+            tuning, layers=ALL, learn_statistics=True, fitting=fitting, mixup=mixup, remember=0.0
+        )
     else:
         head, history = train_head(
             _augmented(source, dataset, images["train"], vectors, settings, reporter),
@@ -244,7 +250,7 @@ def learn(
         "train": _photographs(source, dataset, images["train"], settings),
         "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
     }
-    model, tuned = fine_tune(
+    tuned = fine_tune(
         source.backbone,
         head,
         photographs["train"],
@@ -256,11 +262,12 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
-    scores = _scores(model, photographs["validation"])
-    whole = _tempered(model, scores, truth["validation"])
-    history = [*history, *tuned]
+    scores = _scores(tuned.model, photographs["validation"])
+    whole = _tempered(tuned.model, scores, truth["validation"])
+    history = [*history, *tuned.history]
     if alone is None or whole.loss < alone.loss:
-        return _finished(whole, history, alone is not None, len(scores), reporter)
+        learned = _finished(whole, history, alone is not None, len(scores), reporter)
+        return replace(learned, projection=tuned.projection)
     reporter.warn(
         f"fine-tuning did not help, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"

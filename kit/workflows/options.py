@@ -55,6 +55,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "fine_tune_epochs": ("fine_tune.fitting.epochs",),
     "fine_tune_learning_rate": ("fine_tune.fitting.learning_rate",),
     "mixup": ("fine_tune.mixup",),
+    "remember": ("fine_tune.remember",),
     "quantize": ("quantize",),
     "representative_images": ("representative_images",),
     "max_accuracy_drop": ("gates.max_accuracy_drop",),
@@ -63,6 +64,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "gallery": ("gallery",),
     "screening": ("screening",),
 }
+_OF_TUNING = ("mixup", "remember")
 _TARGETS = {
     "positive": "positive",
     "target_sensitivity": "sensitivity",
@@ -88,11 +90,14 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     given = {name: value for name, value in options.items() if value is not None}
     learning = RECIPES[recipe]
     backbone = given.setdefault("backbone", DEFAULT_BACKBONE)
+    tuning = learning.fine_tune
+    if given.get("screening"):
+        tuning = replace(tuning, remember=None)  # the backbone's own: unknown images are to be told
     settings = TrainSettings(
         backbone=backbone,
         alpha=default_alpha(backbone, given.pop("alpha", None)),
         fitting=learning.fitting,
-        fine_tune=learning.fine_tune,
+        fine_tune=tuning,
         augment=learning.augment,
         variants=learning.variants,
         targets=_targets({name: given.pop(name, None) for name in _TARGETS}),
@@ -148,7 +153,8 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
             value = _absolute(value)
         elif isinstance(value, tuple):
             value = list(value)
-        if value is not None and (tuned or (not name.startswith("fine_tune_") and name != "mixup")):
+        of_tuning = name.startswith("fine_tune_") or name in _OF_TUNING
+        if value is not None and (tuned or not of_tuning):
             options[name] = value
     if settings.targets is not None:
         for name, field in _TARGETS.items():
@@ -168,7 +174,7 @@ def _resolved(settings: TrainSettings) -> TrainSettings:
     choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
     tuning = settings.fine_tune
     if settings.weights == "none":  # every layer learns then, and mixes nothing unless told to
-        tuning = replace(tuning, mixup=tuning.mixup or 0.0)
+        tuning = replace(tuning, mixup=tuning.mixup or 0.0, remember=tuning.remember or 0.0)
     else:
         tuning = tuning.of(choice.fine_tuning)
     return replace(

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
 from kit.data.scan import FEW_IMAGES
@@ -34,15 +36,14 @@ from kit.training.fitting import Vectors
 from kit.training.learning import BackboneSource, Learned, learn
 from kit.training.weights import Weights, find_weights, load_backbone
 from kit.workflows.options import SETTINGS_NAME, settings_toml
-from kit.workflows.run_folder import MODEL_NAME, REPORT_NAME, model_name, write_run
+from kit.workflows.run_folder import MODEL_NAME, PROJECTION_NAME, REPORT_NAME, model_name, write_run
 from kit.workflows.train_settings import TrainSettings
 
 __all__ = ["TrainResult", "TrainSettings", "train"]
 
 _FINE_TUNE_WARNING = (
-    "fine-tuned layers forget what they knew of other things, and the screening form takes more "
-    "unknown images for known ones than without --fine-tune: measure it with "
-    "kit evaluate --unknown-images"
+    "layers fine-tuned with --remember 0 forget what they knew of other things, and the screening "
+    "form takes more unknown images for known ones: measure it with kit evaluate --unknown-images"
 )
 
 
@@ -185,9 +186,11 @@ def train(
             reporter=reporter,
         )
         learned.model.save(run / MODEL_NAME)
+        if learned.projection is not None:
+            np.save(run / PROJECTION_NAME, learned.projection.astype(np.float16))
         files = _export(prepared, learned, settings, reporter)
         warnings = prepared.warnings
-        if files.screening and learned.fine_tuned:
+        if files.screening and learned.fine_tuned and learned.projection is None:
             reporter.warn(_FINE_TUNE_WARNING)
             warnings = (*warnings, _FINE_TUNE_WARNING)
         record = write_run(
@@ -344,7 +347,12 @@ def _export(
     if settings.screening:
         for mode, file in plain.items():
             screening[mode] = screening_form(
-                file, sets["train"], sets["validation"], sets["test"], reporter
+                file,
+                sets["train"],
+                sets["validation"],
+                sets["test"],
+                reporter,
+                projection=learned.projection,
             )
     return _Files(plain, exporter.reference(), screening, representative, sets["test"])
 

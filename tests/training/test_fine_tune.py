@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ from kit.model.spec import PreprocessSpec
 from kit.training import fine_tune as module
 from kit.training.augment import AUGMENTATIONS
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, Photographs, fine_tune
+from kit.training.fine_tune import (
+    ALL,
+    MOST,
+    NONE,
+    FineTuneSettings,
+    Photographs,
+    fine_tune,
+)
 from kit.training.fitting import FitSettings, scores_of
 from kit.training.learning import to_tflite
 
@@ -93,10 +101,8 @@ def tune(parts):
     ):
         backbone = backbone or network()
         settings = FineTuneSettings(layers, learns, fitting)
-        model, history = fine_tune(
-            backbone, head, *parts(augment), CLASSES, settings, to_tflite, **others
-        )
-        return backbone, model, history
+        tuned = fine_tune(backbone, head, *parts(augment), CLASSES, settings, to_tflite, **others)
+        return backbone, tuned.model, tuned.history
 
     return run
 
@@ -319,9 +325,8 @@ def test_it_may_learn_on_smaller_photographs_than_it_is_for(parts, layers):
     found = {}
     for name, photographs in (("as in use", train), ("smaller", smaller)):
         settings = FineTuneSettings(layers, fitting=FITTING)
-        model, history = fine_tune(
-            network(), None, photographs, validation, CLASSES, settings, to_tflite
-        )
+        tuned = fine_tune(network(), None, photographs, validation, CLASSES, settings, to_tflite)
+        model, history = tuned.model, tuned.history
         assert model.input.shape == backbone.input.shape
         best = min(record["validation_cross_entropy"] for record in history)
         scores = np.asarray(model(inputs_of(validation)))
@@ -336,7 +341,7 @@ def test_a_network_that_learnt_on_smaller_photographs_is_kept_and_read_like_othe
     train, validation = parts()
     train = replace(train, spec=replace(SPEC, input_resolution=SIDE // 2))
     settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=1))
-    model, _ = fine_tune(network(), None, train, validation, CLASSES, settings, to_tflite)
+    model = fine_tune(network(), None, train, validation, CLASSES, settings, to_tflite).model
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     inputs = inputs_of(validation)
@@ -369,10 +374,10 @@ def test_it_starts_from_the_head(tune, parts):
 class Digits:
     """Stands in for activations: a column for each photograph."""
 
-    shape = (33,)
+    parts = MappingProxyType({"activations": (33,)})
 
     def __call__(self, indices, epoch):
-        return np.eye(33, dtype=np.float32)[indices]
+        return {"activations": np.eye(33, dtype=np.float32)[indices]}
 
 
 def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
@@ -381,7 +386,7 @@ def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
 
     def batches(mixup, epochs=range(2)):
         made = module._batches(train, Digits(), CLASSES, FITTING, epochs, mixup)
-        return [(shown.numpy(), labels.numpy()) for shown, labels in made]
+        return [(shown.numpy(), labels.numpy()) for shown, labels, _ in made]
 
     of_photographs = np.eye(CLASSES, dtype=np.float32)[train.truth]
     mixed = batches(0.4)
@@ -405,15 +410,15 @@ def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
     class Numbers:
         """Stands in for activations: says which photograph, and in which epoch."""
 
-        shape = (2,)
+        parts = MappingProxyType({"activations": (2,)})
 
         def __call__(self, indices, epoch):
-            return np.array([(index, epoch) for index in indices], np.float32)
+            return {"activations": np.array([(index, epoch) for index in indices], np.float32)}
 
     def epochs_of(chosen, seed=0):
         fitting = replace(FITTING, seed=seed)
         batches = module._batches(train, Numbers(), CLASSES, fitting, chosen)
-        shown = [(numbers.numpy(), labels.numpy()) for numbers, labels in batches]
+        shown = [(numbers.numpy(), labels.numpy()) for numbers, labels, _ in batches]
         steps = fitting.steps(len(train.images))
         assert {len(numbers) for numbers, _ in shown} <= {7, 8}  # none is much smaller
         for numbers, labels in shown:
@@ -508,10 +513,15 @@ def test_what_is_kept_is_half_as_precise_in_every_epoch(parts, tmp_path):
     train, _ = parts()
     values = np.random.default_rng(0).normal(size=(len(train.images), 3)).astype(np.float32)
     left = iter(values)
-    activations = module._Activations(train, (3,), lambda _: next(left), tmp_path / "kept")
+    parts_of_one = {"a": (2,), "b": (1, 1)}
+    activations = module._Activations(train, parts_of_one, lambda *_: next(left), tmp_path / "kept")
     order = np.arange(4)
-    first = np.concatenate([activations(order[index : index + 1], 0) for index in order])
-    assert same(first, activations(order, 1))
+    each = [activations(order[index : index + 1], 0) for index in order]
+    together = activations(order, 1)
+    assert {name: value.shape for name, value in together.items()} == {"a": (4, 2), "b": (4, 1, 1)}
+    first = np.concatenate([[*one["a"][0], one["b"].item()] for one in each]).reshape(4, 3)
+    assert np.array_equal(first[:, :2], together["a"])
+    assert np.array_equal(first[:, 2:], together["b"][:, 0])
     assert np.array_equal(first, values[:4].astype(np.float16).astype(np.float32))
 
 
@@ -628,3 +638,66 @@ def test_a_training_whose_epochs_are_all_done_gives_its_best(tune, tmp_path, wat
     assert found == history
     assert pixels == {}
     assert same(everything(resumed), everything(model))
+
+
+# ---------------------------------------------------------------- what is not to be forgotten
+
+
+def mean_cosine(one, other):
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return float((np.sum(one * other, axis=1) / lengths).mean())
+
+
+@pytest.mark.parametrize("layers", [2, ALL])
+def test_a_projection_of_what_learnt_remembers_the_pretrained_bottleneck(parts, layers):
+    """Of photographs that were not learnt from, in the model that ships."""
+    train, validation = parts()
+    inputs = inputs_of(validation)
+    pretrained = np.asarray(network()(inputs))
+    found = {}
+    for weight in (0.0, 50.0):
+        settings = FineTuneSettings(layers, fitting=replace(FITTING, epochs=12), remember=weight)
+        backbone = network()
+        tuned = fine_tune(backbone, None, train, validation, CLASSES, settings, to_tflite)
+        assert (tuned.projection is None) == (weight == 0)
+        features = np.asarray(backbone(inputs))
+        if tuned.projection is not None:
+            assert tuned.projection.shape == (pretrained.shape[1], features.shape[1])
+            features = features @ tuned.projection.T
+        found[weight] = mean_cosine(features, pretrained)
+        layers_left = {layer.name for layer in tuned.model.layers}
+        assert "scores" in layers_left and "projection" not in layers_left
+    assert found[50.0] > found[0.0]
+    assert found[50.0] > 0.9
+
+
+def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_path):
+    train, validation = parts("photo")
+    settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=3), mixup=0.2, remember=10.0)
+
+    def run(name, resume=False, break_off_at=None):
+        checkpoint = Checkpoint(tmp_path / name, {}, resume=resume)
+        return fine_tune(
+            network(),
+            None,
+            train,
+            validation,
+            CLASSES,
+            settings,
+            to_tflite,
+            checkpoint=checkpoint,
+            reporter=Listener(break_off_at=break_off_at),
+        )
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("broken", break_off_at="epoch   2")
+    resumed = run("broken", resume=True)
+    assert same(whole.model.get_weights(), resumed.model.get_weights())
+    np.testing.assert_array_equal(whole.projection, resumed.projection)
+    assert whole.history == resumed.history
+
+
+def test_a_setting_out_of_range_is_told():
+    with pytest.raises(ValueError, match="expected a remember from 0 to below 1000, got -1"):
+        FineTuneSettings(remember=-1)

@@ -12,7 +12,7 @@ from kit.errors import DataError
 from kit.training import learning as module
 from kit.training.augment import AUGMENTATIONS
 from kit.training.backbones import BACKBONES, FineTuning, choose
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
+from kit.training.fine_tune import ALL, MOST, NONE, FineTuned, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
 from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn
@@ -163,7 +163,8 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
         if not better:
             for weights in backbone.weights:
                 weights.assign(weights * 0)
-        return keras.Model(backbone.input, head.get_layer("scores")(backbone.output)), []
+        model = keras.Model(backbone.input, head.get_layer("scores")(backbone.output))
+        return FineTuned(model, [], None)
 
     before = kernels(source.backbone)
     alone, _ = learnt(LearnSettings(FITTING))
