@@ -254,7 +254,8 @@ def test_the_file_computes_the_projection_too(network, mode):
     for pixels in network[2]:
         run(after, pixels, network[1])
         found.append(after.further("unfamiliarity").item())
-    assert found == pytest.approx(wanted, rel=2e-3, abs=2e-3)
+    # Features of noise are almost alike, so a random map of them loses digits; of flowers 3e-6.
+    assert found == pytest.approx(wanted, rel=5e-3, abs=5e-3)
 
 
 def test_a_projection_that_keeps_everything_changes_nothing():
