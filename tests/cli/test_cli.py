@@ -445,7 +445,8 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
     best = learning_of(trained, "--recipe", "best")
     assert (best.fine_tune.fitting.epochs, best.fine_tune.mixup) == (None, None)
     own = replace(given.fine_tune.fitting, epochs=None, patience=best.fine_tune.fitting.patience)
-    assert replace(given, fine_tune=replace(given.fine_tune, fitting=own, mixup=None)) == best
+    own_too = {"mixup": None, "remember": None}
+    assert replace(given, fine_tune=replace(given.fine_tune, fitting=own, **own_too)) == best
 
 
 @pytest.mark.tf
@@ -461,6 +462,9 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
         (("--fine-tune-epochs", 3), lambda it: it.fine_tune.fitting.epochs, 3),
         (("--fine-tune-learning-rate", 0.5), lambda it: it.fine_tune.fitting.learning_rate, 0.5),
         (("--mixup", 0.4), lambda it: it.fine_tune.mixup, 0.4),
+        (("--remember", 3), lambda it: it.fine_tune.remember, 3.0),
+        (("--screening",), lambda it: it.fine_tune.remember, None),
+        (("--screening", "--remember", 0), lambda it: it.fine_tune.remember, 0.0),
         (
             ("--label-smoothing", 0),
             lambda it: (it.fitting.label_smoothing, it.fine_tune.fitting.label_smoothing),

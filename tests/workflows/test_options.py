@@ -32,7 +32,15 @@ GIVEN = [
     {},
     {"recipe": "best"},
     {"recipe": "best", "backbone": "mobilenet_v2", "alpha": 0.35, "l2": 0.02, "seed": 7},
-    {"fine_tune": 5, "mixup": 0.2, "epochs": 3, "class_weights": False, "gallery": False},
+    {"recipe": "best", "remember": 0, "screening": True},
+    {
+        "fine_tune": 5,
+        "remember": 3.5,
+        "mixup": 0.2,
+        "epochs": 3,
+        "class_weights": False,
+        "gallery": False,
+    },
     {"recipe": "best", "fine_tune": "none", "augment": "xray", "quantize": ("int8", "float16")},
     {
         **{"positive": "ill", "target_sensitivity": 0.9, "prevalence": 0.1, "validation": 0.2},
