@@ -463,7 +463,6 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
         (("--fine-tune-learning-rate", 0.5), lambda it: it.fine_tune.fitting.learning_rate, 0.5),
         (("--mixup", 0.4), lambda it: it.fine_tune.mixup, 0.4),
         (("--remember", 3), lambda it: it.fine_tune.remember, 3.0),
-        (("--screening",), lambda it: it.fine_tune.remember, None),
         (("--screening", "--remember", 0), lambda it: it.fine_tune.remember, 0.0),
         (
             ("--label-smoothing", 0),
