@@ -193,20 +193,10 @@ class _Graph:
         features = self.append_features(head)
         schema = self._schema
         if familiarity.projection is not None:
-            features = self._append(
-                "FULLY_CONNECTED",
-                [
-                    features,
-                    self._as_float(
-                        self._stored(
-                            "projection", familiarity.projection, familiarity.projection_step
-                        )
-                    ),
-                    -1,
-                ],
-                [1, len(familiarity.projection)],
-                schema.FullyConnectedOptionsT(),
+            projection = self._stored(
+                "projection", familiarity.projection, familiarity.projection_step
             )
+            features = self._dense(features, self._as_float(projection))
         shape = list(self.graph.tensors[features].shape)
         unit = self._append("L2_NORMALIZATION", [features], shape, schema.L2NormOptionsT())
         scale, offset = (
@@ -216,12 +206,7 @@ class _Graph:
         scaled = self._append("MUL", [unit, scale], shape, schema.MulOptionsT())
         values = self._append("SUB", [scaled, offset], shape, schema.SubOptionsT())
         directions = self._compact("directions", familiarity.directions)
-        inside = self._append(
-            "FULLY_CONNECTED",
-            [values, directions, -1],
-            [1, len(familiarity.directions)],
-            schema.FullyConnectedOptionsT(),
-        )
+        inside = self._dense(values, directions)
         axis = self._stored("feature_axis", np.array([1], np.int32))
         whole, part = (self._sum_of_squares(tensor, axis) for tensor in (values, inside))
         distance = self._difference(whole, part)
@@ -229,12 +214,7 @@ class _Graph:
             self._stored("centres", familiarity.centres, familiarity.centre_step)
         )
         lengths = self._stored("lengths", -familiarity.lengths.astype(np.float32))
-        nearnesses = self._append(
-            "FULLY_CONNECTED",
-            [unit, centres, lengths],
-            [1, len(familiarity.centres)],
-            schema.FullyConnectedOptionsT(),
-        )
+        nearnesses = self._dense(unit, centres, lengths)
         nearest = self._reduced("REDUCE_MAX", nearnesses, axis)
         nearness = self._stored("nearness", np.array([[familiarity.nearness]], np.float32))
         away = self._difference(nearness, nearest)
@@ -261,6 +241,12 @@ class _Graph:
             options,
             ACTIVATION_MAP,
         )
+
+    def _dense(self, vector: int, weights: int, bias: int = -1) -> int:
+        """`weights @ vector + bias`; -1: no bias."""
+        rows = int(self.graph.tensors[weights].shape[0])
+        options = self._schema.FullyConnectedOptionsT()
+        return self._append("FULLY_CONNECTED", [vector, weights, bias], [1, rows], options)
 
     def _sum_of_squares(self, tensor: int, axis: int) -> int:
         shape = list(self.graph.tensors[tensor].shape)

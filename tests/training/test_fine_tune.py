@@ -19,14 +19,7 @@ from kit.model.spec import PreprocessSpec
 from kit.training import fine_tune as module
 from kit.training.augment import AUGMENTATIONS
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import (
-    ALL,
-    MOST,
-    NONE,
-    FineTuneSettings,
-    Photographs,
-    fine_tune,
-)
+from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, Photographs, fine_tune
 from kit.training.fitting import FitSettings, scores_of
 from kit.training.learning import to_tflite
 
