@@ -37,7 +37,14 @@ def main() -> int:
         input_resolution=64,
         weights="none",
         quantize=("int8",),
-        fitting=FitSettings(epochs=30, learning_rate=0.002, batch_size=32, l2=1e-4, patience=30),
+        fitting=FitSettings(
+            epochs=30,
+            learning_rate=0.05,
+            batch_size=32,
+            l2=1e-4,
+            optimizer="sgd",
+            schedule="cosine",
+        ),
         # The run is complete or absent: where the gate fails, no file is written.
         gates=Gates(assert_accuracy_at_least=arguments.at_least),
     )
