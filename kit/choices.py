@@ -13,8 +13,11 @@ INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
 PARTS = ("train", "validation", "test")
 """Parts of a split; see kit.data."""
 
-RECIPE_NAMES = ("quick", "best")
+RECIPE_NAMES = ("quick", "best", "max")
 """See kit.training.learning."""
+
+SWEEP_RECIPE_NAMES = RECIPE_NAMES[:2]
+"""Those that compare networks: with `max`, a sweep would fit the same teachers for each."""
 
 TARGET_NAMES = ("tflite", "c", "onnx")
 """See converters.targets."""

@@ -24,7 +24,7 @@ from typing import (
 
 import typer
 
-from kit.choices import INTERPRETERS, PARTS, RECIPE_NAMES
+from kit.choices import INTERPRETERS, PARTS, SWEEP_RECIPE_NAMES
 from kit.export.modes import AUTO_DROP, AUTO_MODES, MODES_AND_AUTO
 from kit.model.spec import FITS, OUTPUT_KINDS, QUANTIZATION_MODES, RESIZE_METHODS
 from kit.training.backbones import BACKBONES
@@ -184,13 +184,13 @@ ThresholdOption = Annotated[
         metavar="SCORE",
     ),
 ]
-RecipeOption = Annotated[
+SweepRecipeOption = Annotated[
     str,
     option(
         MODEL,
         "quick trains the head alone; best also augments and fine-tunes. Options that you give "
         "override the recipe.",
-        choices=RECIPE_NAMES,
+        choices=SWEEP_RECIPE_NAMES,
     ),
 ]
 WeightsOption = Annotated[

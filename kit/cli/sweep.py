@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kit.choices import INTERPRETERS, RECIPE_NAMES
+from kit.choices import INTERPRETERS, SWEEP_RECIPE_NAMES
 from kit.cli.options import (
     CLUSTER,
     MODEL,
@@ -25,10 +25,10 @@ from kit.cli.options import (
     FitOption,
     FormatOption,
     ImagesArgument,
-    RecipeOption,
     ResizeOption,
     SplitColumnOption,
     SplitOptions,
+    SweepRecipeOption,
     WeightsOption,
     listed,
     modes,
@@ -201,7 +201,7 @@ def sweep(
     cluster: ClusterOptions,
     split_column: SplitColumnOption = None,
     weights: WeightsOption = "imagenet",
-    recipe: RecipeOption = RECIPE_NAMES[0],
+    recipe: SweepRecipeOption = SWEEP_RECIPE_NAMES[0],
     fit: FitOption = FITS[0],
     resize: ResizeOption = RESIZE_METHODS[0],
     epochs: EpochsOption = None,

@@ -10,6 +10,7 @@ from kit.choices import AUGMENTATION_NAMES, RECIPE_NAMES
 from kit.cli.options import (
     FINE_TUNING,
     HEAD,
+    MODEL,
     OF_THE_BACKBONE,
     OUTPUT,
     QUANTISATION,
@@ -30,7 +31,6 @@ from kit.cli.options import (
     PositiveOption,
     PrevalenceOption,
     QuantizeOption,
-    RecipeOption,
     ResizeOption,
     ScreeningOption,
     SplitColumnOption,
@@ -154,6 +154,25 @@ class FineTuneOptions:
             show_default="10 with --recipe best or --screening, else 0",
         ),
     ] = None
+    teacher: Annotated[
+        list[Path] | None,
+        option(
+            FINE_TUNING,
+            "A run of the same labels from whose answers fine-tuned layers learn too; of several, "
+            "each given by this option, from their mean.",
+            metavar="RUN",
+            show_default="none; with --recipe max two that it trains",
+        ),
+    ] = None
+    unlabelled: Annotated[
+        Path | None,
+        option(
+            FINE_TUNING,
+            "With a teacher, a folder of photographs without labels to learn from too, by the "
+            "teacher's answers.",
+            metavar="FOLDER",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +216,16 @@ def train(
     targets: TargetOptions,
     split_column: SplitColumnOption = None,
     weights: WeightsOption = "imagenet",
-    recipe: RecipeOption = RECIPE_NAMES[0],
+    recipe: Annotated[
+        str,
+        option(
+            MODEL,
+            "quick trains the head alone; best also augments and fine-tunes; max first trains two "
+            "teachers, whose runs it keeps beside RUN, and then fine-tunes for twice as long by "
+            "their answers too. Options that you give override the recipe.",
+            choices=RECIPE_NAMES,
+        ),
+    ] = RECIPE_NAMES[0],
     fit: FitOption = FITS[0],
     resize: ResizeOption = RESIZE_METHODS[0],
     resume: Annotated[
@@ -239,6 +267,8 @@ def train(
             # An epoch shows each image once, so samples per image are epochs.
             "epochs": samples if head.epochs is None else head.epochs,
             "fine_tune": int(layers) if layers is not None and layers.isdecimal() else layers,
+            "teacher": [str(run) for run in tuning.teacher] if tuning.teacher else None,
+            "unlabelled": None if tuning.unlabelled is None else str(tuning.unlabelled),
         },
         split_column=split_column,
         weights=weights,

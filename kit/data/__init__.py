@@ -1,7 +1,7 @@
 """Labelled images: finding them, and deciding which part each belongs to."""
 
 from kit.choices import PARTS
-from kit.data.scan import Dataset, LabelledImage, scan_images
+from kit.data.scan import Dataset, LabelledImage, scan_images, scan_unlabelled
 from kit.data.sources import DataSettings, load_dataset
 from kit.data.split import SplitSettings, split_dataset
 
@@ -13,5 +13,6 @@ __all__ = [
     "SplitSettings",
     "load_dataset",
     "scan_images",
+    "scan_unlabelled",
     "split_dataset",
 ]

@@ -211,6 +211,31 @@ def scan_images(
     return build_dataset(root, entries, FOLDERS, labels, found)
 
 
+def scan_unlabelled(root: str | os.PathLike[str]) -> Dataset:
+    """Finds the images below a folder, at any depth, whatever the folders are called.
+
+    Returns:
+        A data set without labels, each content once: every image's label is -1.
+
+    Raises:
+        DataError: the folder is missing or unreadable, or has no images.
+        MissingDependencyError: there are DICOM files, and pydicom is missing.
+    """
+    root = check_root(root, "images")
+    found = Found()
+    entries = [
+        Entry(path.relative_to(root).as_posix(), "") for path in files_below(root, root, found)
+    ]
+    hashed = {
+        image.digest: replace(image, label=-1)
+        for image in reversed(_hash(root, entries, ("",), found.left_out))
+    }
+    if not hashed:
+        raise DataError(f"{root}: expected a folder of images, found none")
+    images = tuple(sorted(hashed.values(), key=lambda image: image.path))
+    return Dataset(root, (), images, tuple(found.left_out), tuple(found.told()))
+
+
 def _class_folders(root: Path, found: Found) -> list[tuple[Path, str | None]]:
     """The folder of each class, in each part, and the part if the folders give them."""
     folders, loose = _entries_of(root, found)
@@ -307,12 +332,12 @@ class Wording:
 FOLDERS = Wording("folders named", "a folder each", "rename the folder")
 
 
-def check_root(root: str | os.PathLike[str]) -> Path:
+def check_root(root: str | os.PathLike[str], what: str = "a folder of images per class") -> Path:
     """The data set's folder; raises DataError where it is none."""
     root = Path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing there"
-        raise DataError(f"{root}: expected a folder with a folder of images per class, {found}")
+        raise DataError(f"{root}: expected a folder with {what}, {found}")
     return root
 
 

@@ -327,6 +327,7 @@ class ModelCard:
         backbone: name in kit.training.backbones, or a free description of another network.
         alpha: width multiplier; None where the network has none.
         weights: what training started from.
+        teachers: the classifiers by whose answers it learnt, besides the labels.
         quantization: one of QUANTIZATION_MODES.
         preprocess: what turns a photograph into the input.
         labels: one for each score, in the order of the output.
@@ -367,6 +368,7 @@ class ModelCard:
     screening: Screening | None = None
     output_kind: str = "scores"
     model_sha256: str = ""
+    teachers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.output_kind not in OUTPUT_KINDS:
@@ -401,6 +403,8 @@ class ModelCard:
         data["preprocess"] = self.preprocess.to_json()
         if self.output_kind == "scores":
             del data["output_kind"]
+        if not self.teachers:
+            del data["teachers"]
         return data
 
     @classmethod
@@ -431,6 +435,7 @@ class ModelCard:
             screening=None if screening is None else Screening.from_json(screening),
             output_kind=fields.get("output_kind", str, "scores"),
             model_sha256=fields.get("model_sha256", str, ""),
+            teachers=fields.texts("teachers", []),
         )
 
 
@@ -488,8 +493,8 @@ class _Fields:
         value = self.get(name, (int, float, NoneType), None)
         return None if value is None else _numbers(f"{self._where}.{name}", [value])[0]
 
-    def texts(self, name: str) -> tuple[str, ...]:
-        values = self.get(name, list)
+    def texts(self, name: str, default: Any = ...) -> tuple[str, ...]:
+        values = self.get(name, list, default)
         if not all(isinstance(value, str) for value in values):
             raise SpecError(f"expected {self._where}.{name} to be a list of text")
         return tuple(values)

@@ -333,6 +333,8 @@ def _card_facts(card: ModelCard) -> Iterator[tuple[str, str]]:
     if images:
         yield "images of each part", ", ".join(f"{count} {part}" for part, count in images.items())
     yield "weights it started from", card.weights
+    if card.teachers:
+        yield "teachers it learnt from", ", ".join(card.teachers)
     spec = card.preprocess
     yield "input", f"{spec.described}, {spec.fit}, {spec.resize}"
     if card.temperature is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kit.choices import INTERPRETERS, RECIPE_NAMES
+from kit.choices import INTERPRETERS, SWEEP_RECIPE_NAMES
 from kit.data import Dataset, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export.modes import AUTO
@@ -23,7 +23,6 @@ from kit.runtime.interpreter import interpreter_name
 from kit.sweep.judge import Limits
 from kit.training.defaults import DEFAULT_BACKBONE
 from kit.training.fine_tune import NONE
-from kit.training.learning import RECIPES
 from kit.workflows.options import options_of, toml, train_settings
 from kit.workflows.train_settings import TrainSettings
 
@@ -164,12 +163,12 @@ def sweep_toml(settings: SweepSettings) -> str:
     every = options_of(replace(training, backbone=settings.backbones[0], alpha=None))
     options = {name: every[name] for name in _TRAINING_OPTIONS if name in every}
     given = {**options, "fine_tune_epochs": tuning.fitting.epochs}
-    recipes = {name: _comparable(train_settings(name, **given)) for name in RECIPES}
+    recipes = {name: _comparable(train_settings(name, **given)) for name in SWEEP_RECIPE_NAMES}
     wanted = _comparable(training)
     recipe = next((name for name in recipes if recipes[name] == wanted), None)
     remarks = []
     if recipe is None:
-        recipe = RECIPE_NAMES[0] if tuning.layers == NONE else RECIPE_NAMES[-1]
+        recipe = SWEEP_RECIPE_NAMES[tuning.layers != NONE]
         remarks = ["Some settings of the training are not among the options of kit sweep."]
     timing, limits = asdict(settings.timing), asdict(settings.limits)
     if settings.timing.image is not None:

@@ -34,11 +34,13 @@ class FineTuning:
     Attributes:
         learning_rate: rate at the start of stochastic gradient descent with batches of 32.
         epochs: passes over the training images.
+        taught_epochs: the same where teachers answer too (see kit.training.teachers).
         mixup, remember: see kit.training.fine_tune.FineTuneSettings.
     """
 
     learning_rate: float = 0.01
     epochs: int = 24
+    taught_epochs: int = 48
     mixup: float = 0.0
     remember: float = 10.0
 
@@ -102,7 +104,9 @@ def _v3(size: str, widths: Mapping[float | None, int], minimalistic: bool) -> Ba
         options={"minimalistic": minimalistic, "include_preprocessing": False},
         # Only the minimalistic ones do without HARD_SWISH, which has no 16-bit form.
         unconvertible=() if minimalistic else ("int16x8",),
-        fine_tuning=FineTuning(learning_rate=0.005, epochs=20),  # as v2, whose blocks it has
+        fine_tuning=FineTuning(
+            learning_rate=0.005, epochs=20, taught_epochs=40
+        ),  # as v2, whose blocks it has
     )
 
 
@@ -127,7 +131,7 @@ BACKBONES: Mapping[str, Backbone] = {
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_"
         + "{alpha}_{resolution}_no_top.h5",
         options={},
-        fine_tuning=FineTuning(learning_rate=0.005, epochs=20),
+        fine_tuning=FineTuning(learning_rate=0.005, epochs=20, taught_epochs=40),
     ),
     "mobilenet_v3_small": _v3("Small", {0.75: 432, 1.0: 576}, minimalistic=False),
     "mobilenet_v3_large": _v3("Large", {0.75: 720, 1.0: 960}, minimalistic=False),
@@ -254,6 +258,15 @@ def taking_pixels(backbone: keras.Model, spec: PreprocessSpec) -> keras.Model:
     scale, offset = 1 / spec.std[0], -spec.mean[0] / spec.std[0]
     pixels = keras.Input(backbone.input.shape[1:], dtype="uint8")
     return keras.Model(pixels, backbone(keras.layers.Rescaling(scale, offset)(pixels)))
+
+
+def on_input(inputs: Any, network: keras.Model) -> keras.Model:
+    """The same layers, with the same weights, on an input of another size."""
+    import keras
+
+    return keras.models.clone_model(
+        network, input_tensors=inputs, clone_function=lambda layer: layer
+    )
 
 
 def every_choice(name: str) -> tuple[BackboneChoice, ...]:

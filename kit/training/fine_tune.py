@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from kit.reporting import Reporter, Silent
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.augment import Augmentation, drawing_for, read_augmented
-from kit.training.backbones import FIXED_SCALING, FineTuning
+from kit.training.backbones import FIXED_SCALING, FineTuning, on_input
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import FINE_TUNE_EPOCHS
 from kit.training.fitting import (
@@ -42,6 +42,7 @@ from kit.training.fitting import (
     scores_of,
     seed_everything,
 )
+from kit.training.teachers import Teacher, Teachers, blended
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +57,7 @@ _MOMENTUM = 0.9
 Keras' 0.99 and 0.999 are for thousands of steps in an epoch. Here an epoch may have ten, and
 validation would see the old network's statistics for a long time.
 """
-_INPUTS, _PROJECTION = "activations", "projection"
+_INPUTS, _PROJECTION, _ANSWERS = "activations", "projection", "answers"
 _ROOM = 2 << 30
 """Bytes of activations kept on disk for each part; the rest are computed every time."""
 
@@ -108,16 +109,21 @@ class FineTuneSettings:
         if self.remember is not None and not 0 <= self.remember < 1000:
             raise ValueError(f"expected a remember from 0 to below 1000, got {self.remember}")
 
-    def of(self, own: FineTuning) -> FineTuneSettings:
-        """These settings, with the backbone's own values in place of None."""
-        fitting = self.fitting
+    def of(self, own: FineTuning, taught: bool = False) -> FineTuneSettings:
+        """These settings, with the backbone's own values in place of None.
+
+        Args:
+            own: the backbone's.
+            taught: whether teachers answer too: more epochs pay then.
+        """
+        fitting, epochs = self.fitting, own.taught_epochs if taught else own.epochs
         return replace(
             self,
             mixup=own.mixup if self.mixup is None else self.mixup,
             remember=own.remember if self.remember is None else self.remember,
             fitting=replace(
                 fitting,
-                epochs=own.epochs if fitting.epochs is None else fitting.epochs,
+                epochs=epochs if fitting.epochs is None else fitting.epochs,
                 learning_rate=(
                     own.learning_rate if fitting.learning_rate is None else fitting.learning_rate
                 ),
@@ -127,11 +133,12 @@ class FineTuneSettings:
 
 @dataclass(frozen=True)
 class Photographs:
-    """Labelled photographs that a part of the training reads.
+    """Photographs that a part of the training reads.
 
     Attributes:
         root: the photographs' folder.
-        images: the labelled photographs, which are read as often as they are needed.
+        images: the photographs, which are read as often as they are needed; the label of one that
+            has none is below 0, and its path may be a whole one.
         spec: the preprocessing that turns them into pixels.
         augmentation: the random changes, drawn anew every epoch.
         seed: seed of these changes.
@@ -147,15 +154,21 @@ class Photographs:
     def truth(self) -> Truth:
         return np.array([image.label for image in self.images], np.int64)
 
-    def read(self, index: int, epoch: int) -> Pixels:
+    def read(self, index: int, epoch: int, spec: PreprocessSpec | None = None) -> Pixels:
         """uint8 `[side, side, 3]`; the same arguments give the same pixels.
+
+        Args:
+            index: which of the images.
+            epoch: which of its changed forms.
+            spec: another preprocessing than the own, for the same changed form.
 
         Raises DataError where the photograph cannot be read.
         """
         image = self.images[index]
         drawing = drawing_for(image.digest, self.seed, epoch)
         try:
-            return read_augmented(self.root / image.path, self.spec, self.augmentation, drawing)
+            path = self.root / image.path
+            return read_augmented(path, spec or self.spec, self.augmentation, drawing)
         except ImageError as error:
             raise no_longer_readable(self.root / image.path, str(error)) from error
 
@@ -190,6 +203,7 @@ def fine_tune(
     settings: FineTuneSettings,
     to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
     *,
+    teachers: Sequence[Teacher] = (),
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
     reporter: Reporter | None = None,
@@ -199,12 +213,14 @@ def fine_tune(
     Args:
         backbone: from input to bottleneck; its weights change.
         head: trained model from bottleneck to scores; None: the softmax layer starts anew.
-        train: labelled photographs; they may be read smaller than the backbone's input.
+        train: photographs; they may be read smaller than the backbone's input. With teachers, there
+            may be some without a label among them.
         validation: labelled photographs at the size of the backbone's input, not augmented.
         classes: how many labels there are.
         settings: how many layers, and how.
         to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes what
             these pixels are by a PreprocessSpec.
+        teachers: who answers for the training photographs too; see kit.training.teachers.
         checkpoint: see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
@@ -228,7 +244,7 @@ def fine_tune(
     rest = keras.Model(cut, backbone.output)
     _set_trainable(rest, count)
     inputs = keras.Input((None, None, cut.shape[-1]))
-    rest = _on(inputs, rest)
+    rest = on_input(inputs, rest)
     bottleneck = rest(inputs) if settings.learn_statistics else _inferring(rest)(inputs)
     outputs = {SCORES: scores_of(bottleneck, classes, fitting)}
     further: dict[str, Further] = {}
@@ -241,10 +257,10 @@ def fine_tune(
     side = train.spec.input_resolution
     smaller = f", on {side} pixels" if side < validation.spec.input_resolution else ""
     reporter.say(f"fine-tuning the last {count} of {len(_weighted(backbone))} layers{smaller}")
-    frozen = partial(_activations_of, backbone, cut, to_tflite, remember=bool(further))
+    frozen = partial(_activations_of, backbone, cut, to_tflite, classes, remember=bool(further))
     done = len(checkpoint.history) if checkpoint is not None else 0
     with (
-        frozen(train) as learnt,
+        frozen(train, teachers=teachers) as learnt,
         frozen(validation) as checked,
     ):
         try:
@@ -290,15 +306,6 @@ def _one_minus_cosine(pretrained: Any, projected: Any) -> Any:
     import keras
 
     return 1 + keras.losses.cosine_similarity(pretrained, projected)
-
-
-def _on(inputs: Any, network: keras.Model) -> keras.Model:
-    """The same layers, with the same weights, on an input of another size."""
-    import keras
-
-    return keras.models.clone_model(
-        network, input_tensors=inputs, clone_function=lambda layer: layer
-    )
 
 
 def _weighted(model: keras.Model) -> list[Any]:
@@ -462,19 +469,21 @@ def _activations_of(
     backbone: keras.Model,
     cut: Any,
     to_tflite: Callable[[keras.Model, PreprocessSpec], bytes],
+    classes: int,
     photographs: Photographs,
     *,
     remember: bool,
+    teachers: Sequence[Teacher] = (),
 ) -> Iterator[_Activations]:
-    """What the layers before `cut` make of photographs at their own size, and in the same inference
-    the whole backbone's bottleneck, if that is to be remembered.
+    """What the layers before `cut` make of photographs at their own size; in the same inference
+    the whole backbone's bottleneck, if that is to be remembered; and what teachers answer.
     """
     import keras
 
     spec = photographs.spec
     inputs = keras.Input((spec.input_resolution, spec.input_resolution, 3))
     learns_all = cut is backbone.input
-    frozen = _on(inputs, keras.Model(backbone.input, [cut, backbone.output]))
+    frozen = on_input(inputs, keras.Model(backbone.input, [cut, backbone.output]))
     parts = {_INPUTS: tuple(frozen.outputs[0].shape[1:])}
     wanted = [] if learns_all else [frozen.outputs[0]]
     if remember:
@@ -485,13 +494,18 @@ def _activations_of(
         joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
         content = to_tflite(keras.Model(inputs, joined), spec)
         runners = RunnerPool(lambda: Runner(content))
+    if teachers:
+        parts[_ANSWERS] = (classes,)
+        together = Teachers(teachers, to_tflite)
 
     def run(index: int, epoch: int) -> Vectors:
-        pixels = photographs.read(index, epoch)
-        found = [to_input(pixels, spec).ravel()] if learns_all else []
+        read = cache(partial(photographs.read, index, epoch))  # teachers may want the same pixels
+        found = [to_input(read(spec), spec).ravel()] if learns_all else []
         if wanted:
             with runners.borrowed() as runner:
-                found.append(runner.run(pixels).ravel())
+                found.append(runner.run(read(spec)).ravel())
+        if teachers:
+            found.append(together.answer(read))
         return np.concatenate(found)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
@@ -521,10 +535,12 @@ def _batches(
     """
     import tensorflow
 
-    truth = np.eye(classes, dtype=np.float32)[photographs.truth]
+    truth = photographs.truth
+    targets = np.equal.outer(truth, np.arange(classes)).astype(np.float32)
     weights = np.ones(len(truth), np.float32)
     if settings.class_weights and epochs is not None:
-        weights = image_weights(photographs.truth, classes)
+        labelled = truth >= 0
+        weights[labelled] = image_weights(truth[labelled], classes)
     steps = settings.steps(len(truth))
     shapes = {**activations.parts, SCORES: (classes,)}
     names = [name for name in (_INPUTS, SCORES, _PROJECTION) if name in shapes]
@@ -535,7 +551,9 @@ def _batches(
         if epochs is not None:
             np.random.default_rng((settings.seed, epoch)).shuffle(order)
         chosen = np.array_split(order, steps)[step]
-        found = {**activations(chosen, epoch), SCORES: truth[chosen]}
+        found = {**activations(chosen, epoch), SCORES: targets[chosen]}
+        if _ANSWERS in found:
+            found[SCORES] = blended(found[SCORES], found[_ANSWERS], truth[chosen])
         values = [found[name] for name in names] + [weights[chosen]]
         if not mixup:
             return values

@@ -44,6 +44,7 @@ from kit.training.fine_tune import (
 )
 from kit.training.fitting import FitSettings, Truth, Vectors
 from kit.training.head import train_head
+from kit.training.teachers import Teacher
 from kit.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -104,9 +105,10 @@ _BEST = LearnSettings(
     augment="photo",
 )
 RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
-    dict(zip(RECIPE_NAMES, (_QUICK, _BEST), strict=True))
+    dict(zip(RECIPE_NAMES, (_QUICK, _BEST, _BEST), strict=True))
 )
-"""Settings by the name that `--recipe` takes: the head alone, or every improvement there is."""
+"""Settings by the name that `--recipe` takes: the head alone; every improvement there is; the same,
+by teachers that are trained before (see kit.workflows.teachers)."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +128,6 @@ class BackboneSource:
     weights: Weights
     spec: PreprocessSpec
     cache: Path | None = None
-
-    def training_spec(self, augmentation: Augmentation) -> PreprocessSpec:
-        """How changed photographs become the input of layers that learn.
-
-        A crop is magnified to the input. Into an input that is as much smaller on average it goes
-        at the size that things have in use (Touvron et al. 2019, "Fixing the train-test resolution
-        discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all.
-        """
-        side = self.spec.input_resolution
-        if augmentation.smallest_crop < 1:
-            smaller = _STRIDE * round(side * augmentation.mean_crop_side / _STRIDE)
-            side = min(side, max(smaller, _LEAST_SIDE))
-        return replace(self.spec, input_resolution=side)
 
     def bottlenecks(
         self,
@@ -161,6 +150,20 @@ class BackboneSource:
             seed=seed,
             reporter=reporter,
         )
+
+
+def training_spec(spec: PreprocessSpec, augmentation: Augmentation) -> PreprocessSpec:
+    """How changed photographs become the input of layers that learn, and of their teachers.
+
+    A crop is magnified to the input. Into an input that is as much smaller on average it goes at
+    the size that things have in use (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all.
+    """
+    side = spec.input_resolution
+    if augmentation.smallest_crop < 1:
+        smaller = _STRIDE * round(side * augmentation.mean_crop_side / _STRIDE)
+        side = min(side, max(smaller, _LEAST_SIDE))
+    return replace(spec, input_resolution=side)
 
 
 def to_tflite(model: keras.Model, spec: PreprocessSpec) -> bytes:
@@ -194,6 +197,8 @@ def learn(
     vectors: Mapping[str, Vectors],
     settings: LearnSettings,
     *,
+    teachers: Sequence[Teacher] = (),
+    unlabelled: Sequence[LabelledImage] = (),
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
     reporter: Reporter,
@@ -209,6 +214,9 @@ def learn(
         parts: paths of the images in `train` and in `validation`.
         vectors: bottlenecks by digest; needed only with pretrained weights.
         settings: see LearnSettings.
+        teachers: who answers for the train part too, while layers of the backbone learn.
+        unlabelled: photographs without a label (below 0), with their whole paths, which are learnt
+            by the teachers' answers alone.
         checkpoint: checkpoint of the fine-tuning; see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: progress.
@@ -244,10 +252,10 @@ def learn(
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
         return _finished(alone, history, False, len(scores), reporter)
-    tuning = tuning.of(source.choice.fine_tuning)
+    tuning = tuning.of(source.choice.fine_tuning, bool(teachers))
     untouched = source.backbone.get_weights()
     photographs = {
-        "train": _photographs(source, dataset, images["train"], settings),
+        "train": _photographs(source, dataset, [*images["train"], *unlabelled], settings),
         "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
     }
     tuned = fine_tune(
@@ -258,6 +266,10 @@ def learn(
         classes,
         tuning,
         to_tflite,
+        teachers=[
+            replace(teacher, spec=training_spec(teacher.spec, settings.augmentation))
+            for teacher in teachers
+        ],
         checkpoint=checkpoint,
         logs=logs,
         reporter=reporter,
@@ -309,7 +321,8 @@ def _photographs(
     images: Sequence[LabelledImage],
     settings: LearnSettings,
 ) -> Photographs:
-    spec, augmentation = source.training_spec(settings.augmentation), settings.augmentation
+    augmentation = settings.augmentation
+    spec = training_spec(source.spec, augmentation)
     return Photographs(dataset.root, images, spec, augmentation, settings.fitting.seed)
 
 

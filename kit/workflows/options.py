@@ -56,6 +56,8 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "fine_tune_learning_rate": ("fine_tune.fitting.learning_rate",),
     "mixup": ("fine_tune.mixup",),
     "remember": ("fine_tune.remember",),
+    "teacher": ("teachers",),
+    "unlabelled": ("unlabelled",),
     "quantize": ("quantize",),
     "representative_images": ("representative_images",),
     "max_accuracy_drop": ("gates.max_accuracy_drop",),
@@ -65,6 +67,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "screening": ("screening",),
 }
 _OF_TUNING = ("mixup", "remember")
+_PATHS = ("labels_csv", "teacher", "unlabelled")
 _TARGETS = {
     "positive": "positive",
     "target_sensitivity": "sensitivity",
@@ -102,14 +105,15 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
         variants=learning.variants,
         targets=_targets({name: given.pop(name, None) for name in _TARGETS}),
     )
-    changes: dict[str, Any] = {}
+    own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
+    changes: dict[str, Any] = {"own_teachers": own_teachers}
     for name, value in given.items():
         for place in _PLACES[name]:
             *outer, last = place.split(".")
             inner = changes
             for step in outer:
                 inner = inner.setdefault(step, {})
-            inner[last] = tuple(value) if name == "quantize" else value
+            inner[last] = tuple(value) if isinstance(value, list | tuple) else value
     changed: TrainSettings = _changed(settings, changes)
     return changed
 
@@ -147,20 +151,27 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
         value: Any = resolved
         for step in places[0].split("."):
             value = getattr(value, step)
-        if name == "labels_csv" and value is not None:
-            value = str(Path(value).resolve())
+        if name in _PATHS and value:
+            value = _resolved_paths(value)
         elif name == "weights":
             value = _absolute(value)
         elif isinstance(value, tuple):
             value = list(value)
         of_tuning = name.startswith("fine_tune_") or name in _OF_TUNING
-        if value is not None and (tuned or not of_tuning):
+        if value not in (None, []) and (tuned or not of_tuning):
             options[name] = value
     if settings.targets is not None:
         for name, field in _TARGETS.items():
             if (value := getattr(settings.targets, field)) is not None:
                 options[name] = value
     return options
+
+
+def _resolved_paths(value: Any) -> str | list[str]:
+    """A path, or several, from the root on."""
+    several = isinstance(value, tuple)
+    paths = [str(Path(path).resolve()) for path in (value if several else (value,))]
+    return paths if several else paths[0]
 
 
 def _absolute(weights: str) -> str:
@@ -176,7 +187,7 @@ def _resolved(settings: TrainSettings) -> TrainSettings:
     if settings.weights == "none":  # every layer learns then, and mixes nothing unless told to
         tuning = replace(tuning, mixup=tuning.mixup or 0.0, remember=tuning.remember or 0.0)
     else:
-        tuning = tuning.of(choice.fine_tuning)
+        tuning = tuning.of(choice.fine_tuning, bool(settings.teachers) or settings.own_teachers)
     return replace(
         settings,
         alpha=choice.alpha,
@@ -222,7 +233,7 @@ def _inexpressible(settings: TrainSettings) -> list[tuple[str, Any]]:
     """Name and value of each setting that its own options would give another value."""
     there = dict(_flat(_resolved(settings)))
     here = dict(_flat(_resolved(train_settings(**options_of(settings)))))
-    decided = {"data.labels_csv", "weights"}  # made absolute
+    decided = {"data.labels_csv", "weights", "teachers", "unlabelled"}  # made absolute
     if settings.fine_tune.layers == NONE:
         decided |= {name for name in there if name.startswith("fine_tune.")}
     return [

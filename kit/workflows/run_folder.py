@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def write_run(
     settings: Mapping[str, Any],
     dataset: Dataset,
     split: Mapping[str, str],
+    learnt_from: Iterable[str],
     learned: Learned,
     measured: Mapping[str, Exported],
     representative: Sequence[str],
@@ -47,6 +48,7 @@ def write_run(
         settings: settings of the training, as JSON can hold them.
         dataset: the images.
         split: the part of each image, by path.
+        learnt_from: digests of the images that decided on the weights.
         learned: the fitted classifier.
         measured: every file with its figures, by mode; float32 is always among them.
         representative: paths of the images that quantisation looked at.
@@ -79,6 +81,7 @@ def write_run(
         "left_out": dict(dataset.left_out),
         "representative_dataset": list(representative),
         "split": dict(split),
+        "learnt_from": sorted(learnt_from),
     }
     (run / RUN_NAME).write_bytes(text_bytes(json.dumps(record, ensure_ascii=False, indent=1)))
     return record

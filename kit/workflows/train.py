@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,17 @@ from kit.training.checkpoint import Checkpoint
 from kit.training.fine_tune import NONE, layers_that_learn
 from kit.training.fitting import Vectors
 from kit.training.learning import BackboneSource, Learned, learn
+from kit.training.teachers import Teacher
 from kit.training.weights import Weights, find_weights, load_backbone
 from kit.workflows.options import SETTINGS_NAME, settings_toml
 from kit.workflows.run_folder import MODEL_NAME, PROJECTION_NAME, REPORT_NAME, model_name, write_run
+from kit.workflows.teachers import (
+    check_apart,
+    fit_teachers,
+    read_teachers,
+    read_unlabelled,
+    recorded,
+)
 from kit.workflows.train_settings import TrainSettings
 
 __all__ = ["TrainResult", "TrainSettings", "train"]
@@ -92,6 +100,8 @@ class _Prepared:
         dataset: the images that can be read.
         split: the part of each image, by path.
         features: bottlenecks by digest; none where training starts from random values.
+        teachers: see kit.training.learning.learn.
+        unlabelled: see kit.training.learning.learn.
         warnings: what to know of the data before quoting figures.
     """
 
@@ -99,12 +109,23 @@ class _Prepared:
     dataset: Dataset
     split: Mapping[str, str]
     features: Mapping[str, Vectors]
+    teachers: tuple[Teacher, ...]
+    unlabelled: tuple[LabelledImage, ...]
     warnings: tuple[str, ...]
 
     @property
     def parts(self) -> dict[str, list[str]]:
         """The paths of each part."""
         return {part: [path for path, of in self.split.items() if of == part] for part in PARTS}
+
+    @property
+    def learnt_from(self) -> frozenset[str]:
+        """Digests of all images that decide on the weights, through teachers too."""
+        own = {one.digest for one in self.dataset.images if self.split[one.path] != "test"}
+        further = {image.digest for image in self.unlabelled}
+        return frozenset.union(
+            frozenset(own | further), *(teacher.learnt_from for teacher in self.teachers)
+        )
 
 
 @dataclass(frozen=True)
@@ -158,13 +179,15 @@ def train(
         settings: see TrainSettings.
         force: replace an existing run folder, once the new one is complete.
         resume: go on with fine-tuning where a run of the same images and settings was interrupted.
-            Each epoch is kept in a folder beside the output, with the suffix `.checkpoint`.
+            Each epoch is kept in a folder beside the output, with the suffix `.checkpoint`. The
+            runs of teachers that are fitted before stay in one with the suffix `.teachers`.
         cache: where bottlenecks are kept.
         weights: the weights that the settings ask for, if they have been found already.
         reporter: is told of progress.
 
     Raises:
-        DataError: the images cannot be used.
+        DataError: the images cannot be used, or a teacher has other labels or knows test images.
+        SpecError: a teacher's run is incomplete, or not of this kit.
         WeightsError: the weights are not to be had.
         AccuracyError: a gate is not met; nothing is written.
         OutputExistsError: the output is in the way.
@@ -172,6 +195,14 @@ def train(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_absent(output, force)
+    if settings.own_teachers:
+        settings = fit_teachers(
+            *(train, images, output, settings),
+            force=force,
+            resume=resume,
+            cache=cache,
+            reporter=reporter,
+        )
     prepared = _prepare(images, settings, cache, weights, reporter)
     checkpoint = _checkpoint(output, prepared, settings, resume, reporter)
     with folder_beside(output, force) as run:
@@ -181,6 +212,8 @@ def train(
             prepared.parts,
             prepared.features,
             settings.learning,
+            teachers=prepared.teachers,
+            unlabelled=prepared.unlabelled,
             checkpoint=checkpoint,
             logs=run / "logs",
             reporter=reporter,
@@ -195,9 +228,10 @@ def train(
             warnings = (*warnings, _FINE_TUNE_WARNING)
         record = write_run(
             run,
-            asdict(settings) | {"data": settings.data.to_json()},
+            recorded(settings),
             prepared.dataset,
             prepared.split,
+            prepared.learnt_from,
             learned,
             files.measured,
             files.representative,
@@ -248,7 +282,11 @@ def _prepare(
     warnings = (*dataset.warnings, *group_warnings(dataset, settings.split))
     for line in warnings:
         reporter.warn(line)
-    check_split(dataset, split_dataset(dataset, settings.split), settings.split)
+    split = split_dataset(dataset, settings.split)
+    check_split(dataset, split, settings.split)
+    teachers = read_teachers(settings.teachers, dataset.labels)
+    check_apart(teachers, dataset, split, settings.split.group_regex)
+    unlabelled = read_unlabelled(settings.unlabelled, dataset, split, reporter)
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
@@ -262,20 +300,28 @@ def _prepare(
     elif settings.fine_tune.layers != NONE:
         layers_that_learn(source.backbone, settings.fine_tune.layers)  # told before any work
     features: Mapping[str, Vectors] = {}
+    for teacher in teachers:
+        reporter.say(f"learns from the answers of {teacher.description}")
     if weights.path is None:
-        unreadable = _unreadable(dataset, spec, reporter)
+        unreadable = _unreadable(dataset.root, dataset.images, spec, reporter)
     else:
         features, unreadable = source.bottlenecks(dataset, reporter)
     dataset = dataset.without(unreadable)
     tell_left_out(dataset.left_out, reporter)
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
+    check_apart(teachers, dataset, split, settings.split.group_regex)  # some image may have moved
     reporter.say(_counts(dataset, split))
+    if unlabelled:
+        reasons = _unreadable(dataset.root, unlabelled, spec, reporter)
+        tell_left_out(list(reasons.items()), reporter)
+        unlabelled = tuple(image for image in unlabelled if image.path not in reasons)
+        reporter.say(f"{len(unlabelled)} photographs without a label are learnt from too")
     if min(dataset.counts()) < FEW_IMAGES:
         reporter.warn(
             "figures of so few test images mean little: kit cross-validate scores every image"
         )
-    prepared = _Prepared(source, dataset, split, features, warnings)
+    prepared = _Prepared(source, dataset, split, features, teachers, unlabelled, warnings)
     if settings.screening:
         parts = prepared.parts
         check_enough(len(parts["train"]), len(parts["validation"]))
@@ -308,6 +354,8 @@ def _checkpoint(
             "weights": source.weights.digest,
             "preprocess": source.spec.to_json(),
             "learning": asdict(settings.learning),
+            "teachers": [teacher.digest for teacher in prepared.teachers],
+            "unlabelled": [image.digest for image in prepared.unlabelled],
         },
         resume=resume,
     )
@@ -335,7 +383,7 @@ def _export(
     }
     exporter = Exporter(
         of_keras(learned.model, spec.input_resolution),
-        replace(_card(prepared, settings), temperature=learned.temperature),
+        _card(prepared, learned, settings),
         read_representative(dataset.root, representative, spec),
         sets["test"],
         reporter=reporter,
@@ -357,19 +405,24 @@ def _export(
     return _Files(plain, exporter.reference(), screening, representative, sets["test"])
 
 
-def _card(prepared: _Prepared, settings: TrainSettings) -> ModelCard:
+def _card(prepared: _Prepared, learned: Learned, settings: TrainSettings) -> ModelCard:
     source, dataset = prepared.source, prepared.dataset
+    # The head alone, which ships where fine-tuning did not help, learnt from labels only.
+    taught = learned.fine_tuned or source.weights.path is None
     moved = moved_keys(dataset, prepared.split, settings.split)
     return ModelCard(
         backbone=source.choice.name,
         alpha=source.choice.alpha,
         weights=source.weights.description,
+        teachers=tuple(teacher.description for teacher in prepared.teachers if taught),
+        temperature=learned.temperature,
         quantization="float32",
         preprocess=source.spec,
         labels=dataset.labels,
         dataset={
             "fingerprint": dataset.fingerprint,
             "images": {part: len(paths) for part, paths in prepared.parts.items()},
+            **({"unlabelled": len(prepared.unlabelled)} if prepared.unlabelled else {}),
             **asdict(settings.split),
             **({"moved": moved} if moved else {}),
             "group_column": settings.data.group_column,
@@ -381,19 +434,21 @@ def _card(prepared: _Prepared, settings: TrainSettings) -> ModelCard:
     )
 
 
-def _unreadable(dataset: Dataset, spec: PreprocessSpec, reporter: Reporter) -> dict[str, str]:
+def _unreadable(
+    root: Path, images: Sequence[LabelledImage], spec: PreprocessSpec, reporter: Reporter
+) -> dict[str, str]:
     """The reason for each image that cannot be read, by path."""
 
     def work(image: LabelledImage) -> str | None:
         try:
-            read_image(dataset.root / image.path, spec.input_resolution)
+            read_image(root / image.path, spec.input_resolution)
         except ImageError as error:
             return str(error)
         return None
 
-    results = ordered_map(work, dataset.images, default_threads())
-    tracked = reporter.track(results, len(dataset.images), "reading")
-    pairs = zip(dataset.images, tracked, strict=True)
+    results = ordered_map(work, images, default_threads())
+    tracked = reporter.track(results, len(images), "reading")
+    pairs = zip(images, tracked, strict=True)
     return {image.path: reason for image, reason in pairs if reason is not None}
 
 

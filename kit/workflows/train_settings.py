@@ -10,7 +10,7 @@ from kit.export.exported import Gates
 from kit.export.modes import check_modes
 from kit.export.representative import IMAGES
 from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
-from kit.training.fine_tune import FineTuneSettings
+from kit.training.fine_tune import NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.learning import LearnSettings
 
@@ -30,6 +30,10 @@ class TrainSettings:
         data: where labels, groups and given parts come from.
         split: the shares of the parts, the seed and the groups.
         fitting, fine_tune, augment, variants: see kit.training.learning.LearnSettings.
+        teachers: run folders of the classifiers by whose answers, besides the labels, the
+            backbone's layers learn (see kit.training.teachers).
+        unlabelled: a folder of photographs that are learnt by the teachers' answers alone.
+        own_teachers: whether teachers are fitted first, and kept beside the run.
         representative_images: number of images of the train part that quantisation looks at.
         gates: what the files must reach to be kept.
         targets: what the operating point must reach; None: no operating point is chosen.
@@ -52,6 +56,9 @@ class TrainSettings:
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     augment: str = "none"
     variants: int = DEFAULT_VARIANTS
+    teachers: tuple[str, ...] = ()
+    unlabelled: str | None = None
+    own_teachers: bool = False
     representative_images: int = IMAGES
     gates: Gates = field(default_factory=Gates)
     targets: Targets | None = None
@@ -67,6 +74,19 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_modes(self.quantize)
         _ = self.learning  # which checks its own
+        taught = bool(self.teachers) or self.own_teachers
+        if taught and self.fine_tune.layers == NONE and self.weights != "none":
+            raise ValueError(
+                "expected layers of the backbone that learn from a teacher, got the head alone: "
+                "give --recipe best or --fine-tune LAYERS beside --teacher"
+            )
+        if self.unlabelled is not None and not taught:
+            raise ValueError(
+                "expected --teacher RUN or --recipe max beside --unlabelled, which says what is on "
+                "the photographs, got none"
+            )
+        if self.own_teachers and self.weights == "none":
+            raise ValueError("expected pretrained weights with --recipe max, got --weights none")
         if self.representative_images < 1:
             raise ValueError(
                 f"expected at least 1 representative image, got {self.representative_images}"

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from drawing import draw_folder
-from training_fixtures import MEAN, STD, Listener
+from training_fixtures import MEAN, STD, Listener, colour_network
 
 from kit.data import scan_images
 from kit.errors import DataError
@@ -22,6 +22,7 @@ from kit.training.checkpoint import Checkpoint
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, Photographs, fine_tune
 from kit.training.fitting import FitSettings, scores_of
 from kit.training.learning import to_tflite
+from kit.training.teachers import Teacher
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -664,9 +665,11 @@ def test_a_projection_of_what_learnt_remembers_the_pretrained_bottleneck(parts, 
     assert found[50.0] > 0.9
 
 
-def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_path):
+@pytest.mark.parametrize("taught", [False, True])
+def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_path, taught):
     train, validation = parts("photo")
     settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=3), mixup=0.2, remember=10.0)
+    teachers = [colour_teacher(*one) for one in TEACHERS] if taught else []
 
     def run(name, resume=False, break_off_at=None):
         checkpoint = Checkpoint(tmp_path / name, {}, resume=resume)
@@ -678,6 +681,7 @@ def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_pat
             CLASSES,
             settings,
             to_tflite,
+            teachers=teachers,
             checkpoint=checkpoint,
             reporter=Listener(break_off_at=break_off_at),
         )
@@ -689,6 +693,116 @@ def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_pat
     assert same(whole.model.get_weights(), resumed.model.get_weights())
     np.testing.assert_array_equal(whole.projection, resumed.projection)
     assert whole.history == resumed.history
+
+
+# ---------------------------------------------------------------- what teachers answer
+
+
+def colour_teacher(labels, side=SIDE, strength=1.0):
+    """Answers the strongest channel of an image; its labels stand in an order of its own."""
+    import keras
+
+    network = colour_network(labels)
+    scores = network.layers[-1]
+    scores.set_weights([values * strength for values in scores.get_weights()])
+    inputs = keras.Input((side, side, 3))
+    return Teacher(
+        description="a teacher",
+        digest="",
+        model=keras.models.clone_model(
+            network, input_tensors=inputs, clone_function=lambda layer: layer
+        ),
+        spec=PreprocessSpec(side, mean=MEAN, std=STD),
+        columns=tuple(labels.index(label) for label in ("blue", "green", "red")),
+        learnt_from=frozenset(),
+    )
+
+
+TEACHERS = (("red", "blue", "green"), SIDE, 1.0), (("green", "blue", "red"), 2 * SIDE, 0.5)
+
+
+def answers_by_hand(photographs, epoch):
+    """The teachers' mean for each photograph, by Keras, from its changed pixels at their sizes."""
+    found = []
+    for index in range(len(photographs.images)):
+        answers = []
+        for teacher in (colour_teacher(*one) for one in TEACHERS):
+            pixels = photographs.read(index, epoch, teacher.spec)
+            assert pixels.shape[0] == teacher.spec.input_resolution
+            scores = np.asarray(teacher.model(to_input(pixels, teacher.spec)[None]))[0]
+            answers.append(scores[list(teacher.columns)])
+        found.append(np.mean(answers, axis=0))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("remember", [0.0, 10.0])
+@pytest.mark.parametrize("layers", [2, ALL])
+def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
+    parts, monkeypatch, layers, remember
+):
+    train, validation = parts("photo")
+    without = [replace(image, label=-1) for image in train.images[:4]]
+    train = replace(train, images=[*train.images[4:], *without])
+    seen = {}
+    real = module._batches
+
+    def watched(photographs, *arguments):
+        made = real(photographs, *arguments)
+        found = [targets for _, targets, _ in made]
+        seen[photographs is train] = np.concatenate(
+            [(one["scores"] if remember else one).numpy() for one in found]
+        )
+        return made
+
+    monkeypatch.setattr(module, "_batches", watched)
+    fitting = replace(FITTING, epochs=1)
+    settings = FineTuneSettings(layers, fitting=fitting, remember=remember)
+    fine_tune(
+        *(network(), None, train, validation, CLASSES, settings, to_tflite),
+        teachers=[colour_teacher(*one) for one in TEACHERS],
+    )
+    assert np.array_equal(seen[False], np.eye(CLASSES)[validation.truth])  # labels decide there
+    order = np.arange(len(train.images))
+    np.random.default_rng((fitting.seed, 0)).shuffle(order)
+    answers = answers_by_hand(train, 0)
+    expected = [
+        answers[index]
+        if train.truth[index] < 0
+        else (np.eye(CLASSES)[train.truth[index]] + 2 * answers[index]) / 3
+        for index in order
+    ]
+    assert seen[True] == pytest.approx(np.stack(expected), abs=1e-5)
+
+
+def test_a_photograph_without_a_label_weighs_one_whatever_the_classes(parts):
+    train, _ = parts()
+    without = [replace(image, label=-1) for image in train.images[:9]]
+    train = replace(train, images=[*train.images[9:], *without])
+    batches = module._batches(train, Digits(), CLASSES, FITTING, range(1))
+    weights = {}
+    for shown, _, weight in batches:
+        weights.update(zip(shown.numpy().argmax(axis=1), weight.numpy(), strict=True))
+    labelled = train.truth >= 0
+    found = np.array([weights[index] for index in range(len(train.images))])
+    assert (found[~labelled] == 1).all()
+    counts = np.bincount(train.truth[labelled], minlength=CLASSES)
+    assert found[labelled] == pytest.approx(
+        labelled.sum() / (CLASSES * counts[train.truth[labelled]])
+    )
+    assert len(set(counts)) > 1
+
+
+def test_a_student_learns_what_only_its_teacher_knows(parts):
+    """Every label is gone: what it answers, it has of the teacher."""
+    train, validation = parts()
+    train = replace(train, images=[replace(image, label=-1) for image in train.images])
+    settings = FineTuneSettings(ALL, fitting=replace(FITTING, epochs=12))
+    tuned = fine_tune(
+        *(network(), None, train, validation, CLASSES, settings, to_tflite),
+        teachers=[colour_teacher(*TEACHERS[0])],
+    )
+    answers = np.asarray(tuned.model(inputs_of(validation))).argmax(axis=1)
+    assert (answers == validation.truth).mean() > 0.8
 
 
 def test_a_setting_out_of_range_is_told():

@@ -15,7 +15,7 @@ from kit.training.backbones import BACKBONES, FineTuning, choose
 from kit.training.fine_tune import ALL, MOST, NONE, FineTuned, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
-from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn
+from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn, training_spec
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -113,7 +113,7 @@ def test_layers_learn_on_crops_at_the_size_that_things_have_in_use(source, side,
     choice = choose("mobilenet_v1", input_resolution=side)
     found = replace(source, choice=choice, spec=choice.preprocess("crop"))
     expected_spec = replace(choice.preprocess("crop"), input_resolution=expected)
-    assert found.training_spec(AUGMENTATIONS[augment]) == expected_spec
+    assert training_spec(found.spec, AUGMENTATIONS[augment]) == expected_spec
 
 
 @pytest.mark.parametrize(

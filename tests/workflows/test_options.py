@@ -99,7 +99,7 @@ def test_the_default_is_the_default_of_the_settings():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"recipe": "better"}, "expected a recipe of quick, best, got 'better'"),
+        ({"recipe": "better"}, "expected a recipe of quick, best, max, got 'better'"),
         ({"learning": 3}, "expected the name of an option of kit train, got learning"),
         ({"prevalence": 0.5}, "expected --positive LABEL beside a target"),
         ({"alpha": 0.3, "epochs": 0}, "expected epochs of at least 1"),
