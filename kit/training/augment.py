@@ -123,10 +123,32 @@ def read_augmented(
     Raises:
         ImageError: it cannot be read.
     """
+    return changed(read_to_change(path, spec, augmentation), spec, augmentation, random)
+
+
+def before_change(spec: PreprocessSpec, augmentation: Augmentation) -> PreprocessSpec:
+    """How a photograph is read that is then changed: larger, unless nothing changes it."""
     if augmentation == Augmentation():
-        return fit_pixels(read_image(path, spec.input_resolution), spec)
-    larger = replace(spec, input_resolution=round(spec.input_resolution * _MARGIN))
-    pixels = fit_pixels(read_image(path, larger.input_resolution), larger)
+        return spec
+    return replace(spec, input_resolution=round(spec.input_resolution * _MARGIN))
+
+
+def read_to_change(path: Path, spec: PreprocessSpec, augmentation: Augmentation) -> Pixels:
+    """The first half of `read_augmented`, which is the same however often it is drawn.
+
+    Returns:
+        uint8 `[larger, larger, 3]`, as `before_change` says.
+    """
+    larger = before_change(spec, augmentation)
+    return fit_pixels(read_image(path, larger.input_resolution), larger)
+
+
+def changed(
+    pixels: Pixels, spec: PreprocessSpec, augmentation: Augmentation, random: np.random.Generator
+) -> Pixels:
+    """The second half of `read_augmented`, of what the first gave: uint8 `[side, side, 3]`."""
+    if augmentation == Augmentation():
+        return pixels
     return augment(pixels, augmentation, spec.input_resolution, random)
 
 

@@ -8,8 +8,6 @@ photograph is kept, so that an epoch costs only the layers that learn.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,27 +19,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kit.data import LabelledImage
-from kit.errors import DataError, ImageError
 from kit.model.preprocess import Pixels, to_input
 from kit.model.spec import SCORES, PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.training.augment import Augmentation, drawing_for, read_augmented
+from kit.training.augment import Augmentation
 from kit.training.backbones import FIXED_SCALING, FineTuning, on_input
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import FINE_TUNE_EPOCHS
 from kit.training.fitting import (
     FitSettings,
     Further,
-    Truth,
     Vectors,
     fit,
     image_weights,
     scores_of,
     seed_everything,
 )
+from kit.training.photographs import Kept, Photographs
 from kit.training.teachers import Teacher, Teachers, blended
 
 if TYPE_CHECKING:
@@ -58,8 +54,6 @@ Keras' 0.99 and 0.999 are for thousands of steps in an epoch. Here an epoch may 
 validation would see the old network's statistics for a long time.
 """
 _INPUTS, _PROJECTION, _ANSWERS = "activations", "projection", "answers"
-_ROOM = 2 << 30
-"""Bytes of activations kept on disk for each part; the rest are computed every time."""
 
 
 @dataclass(frozen=True)
@@ -129,53 +123,6 @@ class FineTuneSettings:
                 ),
             ),
         )
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """Photographs that a part of the training reads.
-
-    Attributes:
-        root: the photographs' folder.
-        images: the photographs, which are read as often as they are needed; the label of one that
-            has none is below 0, and its path may be a whole one.
-        spec: the preprocessing that turns them into pixels.
-        augmentation: the random changes, drawn anew every epoch.
-        seed: seed of these changes.
-    """
-
-    root: Path
-    images: Sequence[LabelledImage]
-    spec: PreprocessSpec
-    augmentation: Augmentation
-    seed: int
-
-    @property
-    def truth(self) -> Truth:
-        return np.array([image.label for image in self.images], np.int64)
-
-    def read(self, index: int, epoch: int, spec: PreprocessSpec | None = None) -> Pixels:
-        """uint8 `[side, side, 3]`; the same arguments give the same pixels.
-
-        Args:
-            index: which of the images.
-            epoch: which of its changed forms.
-            spec: another preprocessing than the own, for the same changed form.
-
-        Raises DataError where the photograph cannot be read.
-        """
-        image = self.images[index]
-        drawing = drawing_for(image.digest, self.seed, epoch)
-        try:
-            path = self.root / image.path
-            return read_augmented(path, spec or self.spec, self.augmentation, drawing)
-        except ImageError as error:
-            raise no_longer_readable(self.root / image.path, str(error)) from error
-
-
-def no_longer_readable(path: Path, reason: str) -> DataError:
-    """The error for a photograph that could be read when the data set was scanned."""
-    return DataError(f"{path}: {reason}: it could be read before; run again to leave it out")
 
 
 @dataclass(frozen=True)
@@ -411,28 +358,18 @@ class _Activations:
         self._run = run
         size = sum(map(math.prod, parts.values()))
         self._same = photographs.augmentation == Augmentation()  # in every epoch
-        free = min(_ROOM, shutil.disk_usage(room.parent).free // 2)
-        rows = min(len(photographs.images), free // (2 * size)) if self._same else 0
-        if not _reserve(room, rows * 2 * size):
-            rows = 0
-        self._known = np.zeros(rows, np.bool_)
+        size = sum(map(math.prod, parts.values()))
         # In half precision: a thousandth of a value, less than augmentation or int8 change.
-        self._kept = (
-            np.memmap(room, np.float16, "r+", shape=(rows, size)) if rows else np.empty((0,))
-        )
+        count = len(photographs.images) if self._same else 0
+        self._kept = Kept(room, count, (size,), np.float16)
 
     def __call__(self, indices: npt.NDArray[np.int64], epoch: int) -> dict[str, Vectors]:
         """The parts by name, float32 `[len(indices), *shape]` each."""
 
         def work(index: int) -> Vectors:
-            if index < len(self._known) and self._known[index]:
-                return np.asarray(self._kept[index], np.float32)
-            values = self._run(index, epoch)
-            if self._same:  # the same numbers, kept or not: room must not decide on the weights
-                values = values.astype(np.float16).astype(np.float32)
-            if index < len(self._known):
-                self._kept[index], self._known[index] = values, True
-            return values
+            if not self._same:
+                return self._run(index, epoch)
+            return self._kept.row(index, partial(self._run, index, epoch)).astype(np.float32)
 
         try:
             rows = np.stack(list(ordered_map(work, map(int, indices), default_threads())))
@@ -446,22 +383,6 @@ class _Activations:
                 self.parts.items(), np.split(rows, ends[:-1], axis=1), strict=True
             )
         }
-
-
-def _reserve(path: Path, size: int) -> bool:
-    """Creates a file of this size on real blocks; returns False if there is no room.
-
-    With a sparse file, a disk that fills up later would end the process without a message.
-    """
-    with path.open("wb") as file:
-        try:
-            if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager
@@ -498,8 +419,14 @@ def _activations_of(
         parts[_ANSWERS] = (classes,)
         together = Teachers(teachers, to_tflite)
 
+    decoded: dict[PreprocessSpec, Kept] = {}
+
+    def read_once(index: int, epoch: int, how: PreprocessSpec) -> Pixels:
+        pixels = decoded[how].row(index, partial(photographs.decode, index, how))
+        return photographs.change(pixels, index, epoch, how)
+
     def run(index: int, epoch: int) -> Vectors:
-        read = cache(partial(photographs.read, index, epoch))  # teachers may want the same pixels
+        read = cache(partial(read_once, index, epoch))  # teachers may want the same pixels
         found = [to_input(read(spec), spec).ravel()] if learns_all else []
         if wanted:
             with runners.borrowed() as runner:
@@ -509,7 +436,10 @@ def _activations_of(
         return np.concatenate(found)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
-        yield _Activations(photographs, parts, run, Path(folder, "activations"))
+        activations = _Activations(photographs, parts, run, Path(folder, "activations"))
+        for number, how in enumerate({spec, *(teacher.spec for teacher in teachers)}):
+            decoded[how] = photographs.decoded(Path(folder, f"photographs-{number}"), how)
+        yield activations
 
 
 def _batches(

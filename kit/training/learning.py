@@ -38,12 +38,11 @@ from kit.training.fine_tune import (
     MOST,
     NONE,
     FineTuneSettings,
-    Photographs,
     fine_tune,
-    no_longer_readable,
 )
 from kit.training.fitting import FitSettings, Truth, Vectors
 from kit.training.head import train_head
+from kit.training.photographs import Photographs, no_longer_readable
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights
 

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -17,11 +16,13 @@ from kit.errors import DataError
 from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
 from kit.training import fine_tune as module
+from kit.training import photographs as kept_between_epochs
 from kit.training.augment import AUGMENTATIONS
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, Photographs, fine_tune
+from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, fine_tune
 from kit.training.fitting import FitSettings, scores_of
 from kit.training.learning import to_tflite
+from kit.training.photographs import Photographs
 from kit.training.teachers import Teacher
 
 pytest_plugins = ["training_fixtures"]
@@ -441,18 +442,18 @@ def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
 def watched(monkeypatch):
     """What was read of each photograph, and how often the frozen layers ran."""
     pixels, runs = {}, []
-    read, run = module.read_augmented, module.Runner.run
+    change, run = Photographs.change, module.Runner.run
 
-    def reading(path, *arguments):
-        found = read(path, *arguments)
-        pixels.setdefault(Path(path).name + Path(path).parent.name, []).append(found.tobytes())
+    def changing(self, before, index, *arguments):
+        found = change(self, before, index, *arguments)
+        pixels.setdefault(self.images[index].path, []).append(found.tobytes())
         return found
 
     def running(self, *arguments):
         runs.append(1)
         return run(self, *arguments)
 
-    monkeypatch.setattr(module, "read_augmented", reading)
+    monkeypatch.setattr(Photographs, "change", changing)
     monkeypatch.setattr(module.Runner, "run", running)
     return pixels, runs
 
@@ -494,7 +495,7 @@ def test_without_room_activations_are_computed_every_time(tune, parts, watched, 
     runs.clear()
     train, validation = parts()
     # Room for five of each part: 6 channels of 2 by 2 pixels, two bytes each, and some.
-    monkeypatch.setattr(module, "_ROOM", 5 * 4 * 4 * 6 * 2 + 5)
+    monkeypatch.setattr(kept_between_epochs, "_ROOM", 5 * 4 * 4 * 6 * 2 + 5)
     history = tune(1)[2]
     expected = EPOCHS * (len(train.images) + len(validation.images) - 10) + 10
     assert len(runs) == expected
@@ -536,7 +537,7 @@ class Meddling(Listener):
 
 
 def test_photographs_that_vanish_in_mid_training_are_named(tune, folder, scratch):
-    vanish = Meddling("epoch   1", lambda: shutil.rmtree(folder / "green"))
+    vanish = Meddling("fine-tuning the last", lambda: shutil.rmtree(folder / "green"))
     with pytest.raises(DataError, match="could be read before; run again") as caught:
         tune(1, "photo", reporter=vanish)
     assert str(folder / "green") in str(caught.value)
@@ -545,9 +546,24 @@ def test_photographs_that_vanish_in_mid_training_are_named(tune, folder, scratch
     assert list(scratch.iterdir()) == []
 
 
-def test_what_is_kept_needs_no_photographs(tune, folder):
+@pytest.mark.parametrize("augment", ["none", "photo"])
+def test_what_is_kept_needs_no_photographs(tune, folder, augment):
     vanish = Meddling("epoch   1", lambda: shutil.rmtree(folder))
-    assert len(tune(1, reporter=vanish)[2]) == EPOCHS
+    assert len(tune(1, augment, reporter=vanish)[2]) == EPOCHS
+
+
+def test_changed_photographs_are_the_same_kept_or_not(tune, monkeypatch):
+    plain = tune(1, "photo")
+    monkeypatch.setattr(kept_between_epochs, "_ROOM", 0)
+    decoded = []
+    decode = Photographs.decode
+    monkeypatch.setattr(
+        Photographs, "decode", lambda self, *one: decoded.append(one) or decode(self, *one)
+    )
+    again = tune(1, "photo")
+    assert len(decoded) > len(set(decoded))
+    assert same(again[1].get_weights(), plain[1].get_weights())
+    assert again[2] == plain[2]
 
 
 def test_a_validation_photograph_that_is_no_image_any_more(tune, folder):
@@ -564,7 +580,7 @@ def test_another_failure_stays_what_it_is(tune, monkeypatch):
     def failing(*_):
         raise OddError("no such thing")
 
-    monkeypatch.setattr(module, "read_augmented", failing)
+    monkeypatch.setattr(Photographs, "decode", failing)
     with pytest.raises(OddError, match="no such thing"):
         tune(1)
 
