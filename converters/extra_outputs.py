@@ -192,11 +192,6 @@ class _Graph:
     def append_unfamiliarity(self, head: _Head, familiarity: Familiarity) -> int:
         features = self.append_features(head)
         schema = self._schema
-        if familiarity.projection is not None:
-            projection = self._stored(
-                "projection", familiarity.projection, familiarity.projection_step
-            )
-            features = self._dense(features, self._as_float(projection))
         shape = list(self.graph.tensors[features].shape)
         unit = self._append("L2_NORMALIZATION", [features], shape, schema.L2NormOptionsT())
         scale, offset = (

@@ -30,10 +30,7 @@ MOST_CENTRES = 128
 """More gained little in measurements, and cost room."""
 LEAST_IMAGES = 20
 """Training images for any estimate at all; hundreds make a good one."""
-COMPONENTS = 64
-"""Most components of a projection."""
-_FOR_COMPONENTS = 0.8  # share of the room
-_FOR_DIRECTIONS = 0.6  # share of the room that is left
+_FOR_DIRECTIONS = 0.6  # share of the room
 _IMAGES_A_CENTRE = 8  # at least; a centre of one image would be no distance away from it
 _LEAST_VARIANCE = 1e-6  # of the largest; copies of few images have none in most directions
 _LEAST_APART = 0.01  # of the training images' mean squared distance from their mean
@@ -45,8 +42,7 @@ _LEAST_DEVIATION = 0.05
 class Familiarity:
     """What is known of the training images' features.
 
-    With `u = x / |x|`, or of `projection @ x` in the place of `x` where there is a projection, and
-    `y = u * scale - offset`, the unfamiliarity is the fourth root of
+    With `u = x / |x|` and `y = u * scale - offset`, the unfamiliarity is the fourth root of
     `(sum(y**2) - sum((directions @ y)**2)) * (nearness - max(centres @ u - lengths))`: 1 is a
     typical training image (the mean of the fourth powers).
 
@@ -59,9 +55,6 @@ class Familiarity:
         lengths: float64 `[centres]`; half of their squares, so that the second factor is half of
             the square of the distance.
         nearness: half, and a little, so that an image on a centre is not familiar beyond all.
-        projection: int8 `[components, features]` where what is measured is not the features but a
-            linear map of them; the other arrays then have components in the place of features.
-        projection_step: above 0; `projection` times that is meant.
     """
 
     scale: Array
@@ -71,24 +64,14 @@ class Familiarity:
     centre_step: float
     lengths: Array
     nearness: float
-    projection: npt.NDArray[np.int8] | None = None
-    projection_step: float = 1.0
 
     @classmethod
-    def of(
-        cls,
-        features: Vectors,
-        room: float = math.inf,
-        projection: Vectors | None = None,
-    ) -> Familiarity:
+    def of(cls, features: Vectors, room: float = math.inf) -> Familiarity:
         """From the features of training images.
 
         Args:
             features: float32 `[images, features]`.
-            room: bytes that directions, centres and the projection may take, about; their numbers
-                follow.
-            projection: float32 `[any, features]`; the features are mapped by it first, of which the
-                leading components are kept.
+            room: bytes that directions and centres may take, about; their numbers follow.
 
         Raises DataError where there are too few images, or all are alike.
         """
@@ -97,17 +80,12 @@ class Familiarity:
                 f"expected at least {LEAST_IMAGES} training images to know an unfamiliar one by, "
                 f"got {len(features)}"
             )
-        components: npt.NDArray[np.int8] | None = None
-        component_step = 1.0
-        if projection is not None:
-            components, component_step = _components(features, projection, room)
-            room -= components.size
-        vectors = _unit(_projected(features, components))
+        vectors = _unit(features)
         mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
         if not deviation.any():
             raise DataError("expected training images with different features, all are alike")
         deviation = np.maximum(deviation, _LEAST_DEVIATION * deviation.mean())
-        width = vectors.shape[1]
+        width = features.shape[1]
         most = int(np.clip(_FOR_DIRECTIONS * room / (2 * width), 1, min(DIRECTIONS, width - 1)))
         directions = _directions((vectors - mean) / deviation, most)
         distinct = len(np.unique(vectors, axis=0))
@@ -116,17 +94,7 @@ class Familiarity:
         centres, step = _centres(vectors, count)
         lengths = ((centres * step) ** 2).sum(axis=1) / 2
         nearness = 0.5 + _LEAST_APART * float(((vectors - mean) ** 2).sum(axis=1).mean()) / 2
-        known = cls(
-            1 / deviation,
-            mean / deviation,
-            directions,
-            centres,
-            step,
-            lengths,
-            nearness,
-            components,
-            component_step,
-        )
+        known = cls(1 / deviation, mean / deviation, directions, centres, step, lengths, nearness)
         typical = float(np.mean(known.unfamiliarity(features) ** 4))
         return replace(
             known,
@@ -140,34 +108,13 @@ class Familiarity:
 
         As the file computes it.
         """
-        vectors = _unit(_projected(features, self.projection))
+        vectors = _unit(features)
         values = vectors * self.scale - self.offset
         inside = values @ self.directions.T
         squares = (values**2).sum(axis=1) - (inside**2).sum(axis=1)
         near = vectors @ (self.centre_step * self.centres.T) - self.lengths
         away = self.nearness - near.max(axis=1)
         return np.asarray((np.maximum(squares, 0) * np.maximum(away, 0)) ** 0.25)
-
-
-def _components(
-    features: Vectors, projection: Vectors, room: float
-) -> tuple[npt.NDArray[np.int8], float]:
-    """The leading components of the mapped features, as a map from the features, in steps.
-
-    Uncentred, so that lengths and angles stay as they are as far as the components reach.
-    """
-    matrix = projection.astype(np.float64)
-    mapped = _unit((features.astype(np.float64) @ matrix.T).astype(np.float32))
-    _, axes = np.linalg.eigh(mapped.T @ mapped)
-    most = int(np.clip(_FOR_COMPONENTS * room / features.shape[1], 2, COMPONENTS))
-    leading = axes[:, ::-1][:, :most].T @ matrix
-    step = float(np.abs(leading).max()) / 127
-    return np.rint(leading / step).astype(np.int8), step
-
-
-def _projected(features: Vectors, components: npt.NDArray[np.int8] | None) -> Vectors:
-    """In steps: what is brought to length 1 needs no scale."""
-    return features if components is None else features @ components.T.astype(np.float32)
 
 
 def _directions(values: Array, count: int) -> Array:

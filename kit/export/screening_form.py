@@ -56,8 +56,6 @@ def screening_form(
     validation: ScoringSet,
     test: ScoringSet | None = None,
     reporter: Reporter | None = None,
-    *,
-    projection: npt.NDArray[np.float32] | None = None,
 ) -> Exported:
     """Adds the further outputs of a screening model to a finished plain file.
 
@@ -69,8 +67,6 @@ def screening_form(
         validation: other images, that the threshold is chosen on.
         test: other images again, to count how many the threshold accepts.
         reporter: is told of progress.
-        projection: float32 `[pretrained, features]`, from a fine-tuned network's features to the
-            pretrained ones, which tell unknown images better; see kit.training.fine_tune.
 
     Raises:
         ConversionError: the network's last layer sees no feature vector, or the file fails its
@@ -84,7 +80,7 @@ def screening_form(
     features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
     width, labels = features.shape[1], len(exported.card.labels)
     room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
-    flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room, projection))
+    flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room))
     figures, threshold = {}, 0.0
     for part in (validation, *([test] if test is not None else ())):
         found = _over_images(

@@ -125,22 +125,6 @@ class FineTuneSettings:
         )
 
 
-@dataclass(frozen=True)
-class FineTuned:
-    """What fine-tuning gave.
-
-    Attributes:
-        model: from input to scores.
-        history: the epochs' figures (see kit.training.fitting.fit).
-        projection: float32 `[pretrained, features]`, by which the bottleneck predicts the
-            pretrained one; None where nothing was to be remembered.
-    """
-
-    model: keras.Model
-    history: list[dict[str, Any]]
-    projection: Vectors | None
-
-
 def fine_tune(
     backbone: keras.Model,
     head: keras.Model | None,
@@ -154,7 +138,7 @@ def fine_tune(
     checkpoint: Checkpoint | None = None,
     logs: Path | None = None,
     reporter: Reporter | None = None,
-) -> FineTuned:
+) -> tuple[keras.Model, list[dict[str, Any]]]:
     """Trains the last layers of a backbone together with the softmax layer on top.
 
     Args:
@@ -171,6 +155,9 @@ def fine_tune(
         checkpoint: see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
+
+    Returns:
+        A model from input to scores, and the epochs' figures (see kit.training.fitting.fit).
 
     Raises:
         DataError: a photograph cannot be read any more.
@@ -227,20 +214,11 @@ def fine_tune(
         except tensorflow.errors.OpError as error:
             raise learnt.failure or checked.failure or error from None
     flat = model.get_layer(SCORES)(backbone.output)
-    return FineTuned(
-        keras.Model(backbone.input, flat, name="classifier"),
-        history,
-        _rounded(model.get_layer(_PROJECTION).kernel).T if further else None,
-    )
-
-
-def _rounded(kernel: Any) -> Vectors:
-    """To half precision, as it is kept: a run converted later gives the same file."""
-    return np.asarray(kernel, np.float16).astype(np.float32)
+    return keras.Model(backbone.input, flat, name="classifier"), history
 
 
 def _projected(bottleneck: Any) -> Any:
-    """Where training starts, the bottleneck is the pretrained one, and the projection nothing."""
+    """It starts from the identity: the bottleneck is still the pretrained one then."""
     import keras
 
     layer = keras.layers.Dense(

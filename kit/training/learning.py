@@ -179,14 +179,14 @@ class Learned:
         temperature: temperature fitted on the validation part.
         history: figures of each epoch, the head's first (see kit.training.fitting.fit).
         fine_tuned: whether the model is the fine-tuned network.
-        projection: see kit.training.fine_tune.FineTuned.
+        remembers: whether it was fine-tuned so that it remembers what pretraining taught it.
     """
 
     model: keras.Model
     temperature: float
     history: list[dict[str, Any]]
     fine_tuned: bool = False
-    projection: Vectors | None = None
+    remembers: bool = False
 
 
 def learn(
@@ -257,7 +257,7 @@ def learn(
         "train": _photographs(source, dataset, [*images["train"], *unlabelled], settings),
         "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
     }
-    tuned = fine_tune(
+    network, tuned_history = fine_tune(
         source.backbone,
         head,
         photographs["train"],
@@ -273,12 +273,12 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
-    scores = _scores(tuned.model, photographs["validation"])
-    whole = _tempered(tuned.model, scores, truth["validation"])
-    history = [*history, *tuned.history]
+    scores = _scores(network, photographs["validation"])
+    whole = _tempered(network, scores, truth["validation"])
+    history = [*history, *tuned_history]
     if alone is None or whole.loss < alone.loss:
         learned = _finished(whole, history, alone is not None, len(scores), reporter)
-        return replace(learned, projection=tuned.projection)
+        return replace(learned, remembers=bool(tuning.remember))
     reporter.warn(
         f"fine-tuning did not help, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"

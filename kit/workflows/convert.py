@@ -30,7 +30,7 @@ from kit.model.model_file import read_model_file
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.runtime.teachable_machine import FIT, is_archive, unpack
-from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_projection, read_run
+from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,6 @@ def _screening_form(
         known["validation"],
         known.get("test"),
         reporter,
-        projection=read_projection(source),
     )
     if settings.target_runtime is not None:
         check_runtime(form.operators, settings.target_runtime, form.mode)

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from kit.data import Dataset
 from kit.errors import SpecError
 from kit.export.exported import Exported
@@ -18,12 +15,7 @@ from kit.filenames import text_bytes
 from kit.model.spec import SCHEMA_VERSION, check_schema_version, load_json
 from kit.training.learning import Learned
 
-MODEL_NAME, PROJECTION_NAME, RUN_NAME, REPORT_NAME = (
-    "model.keras",
-    "projection.npy",
-    "run.json",
-    "report.html",
-)
+MODEL_NAME, RUN_NAME, REPORT_NAME = "model.keras", "run.json", "report.html"
 
 
 def model_name(mode: str) -> str:
@@ -85,20 +77,6 @@ def write_run(
     }
     (run / RUN_NAME).write_bytes(text_bytes(json.dumps(record, ensure_ascii=False, indent=1)))
     return record
-
-
-def read_projection(run: str | os.PathLike[str]) -> npt.NDArray[np.float32] | None:
-    """The projection of a fine-tuned run (see kit.training.fine_tune); None: it has none.
-
-    Raises SpecError where it is damaged.
-    """
-    path = Path(run, PROJECTION_NAME)
-    if not path.exists():
-        return None
-    try:
-        return np.asarray(np.load(path), np.float32)
-    except (OSError, EOFError, ValueError) as error:
-        raise SpecError(f"{path}: expected an array that can be read: {error}") from error
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
 from kit.data.scan import FEW_IMAGES
@@ -37,7 +35,7 @@ from kit.training.learning import BackboneSource, Learned, learn
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights, find_weights, load_backbone
 from kit.workflows.options import SETTINGS_NAME, settings_toml
-from kit.workflows.run_folder import MODEL_NAME, PROJECTION_NAME, REPORT_NAME, model_name, write_run
+from kit.workflows.run_folder import MODEL_NAME, REPORT_NAME, model_name, write_run
 from kit.workflows.teachers import (
     check_apart,
     fit_teachers,
@@ -219,11 +217,9 @@ def train(
             reporter=reporter,
         )
         learned.model.save(run / MODEL_NAME)
-        if learned.projection is not None:
-            np.save(run / PROJECTION_NAME, learned.projection.astype(np.float16))
         files = _export(prepared, learned, settings, reporter)
         warnings = prepared.warnings
-        if files.screening and learned.fine_tuned and learned.projection is None:
+        if files.screening and learned.fine_tuned and not learned.remembers:
             reporter.warn(_FINE_TUNE_WARNING)
             warnings = (*warnings, _FINE_TUNE_WARNING)
         record = write_run(
@@ -400,7 +396,6 @@ def _export(
                 sets["validation"],
                 sets["test"],
                 reporter,
-                projection=learned.projection,
             )
     return _Files(plain, exporter.reference(), screening, representative, sets["test"])
 

@@ -209,13 +209,13 @@ def run(runner, pixels, spec):
     return runner.run(to_input(pixels, spec, runner.input.dtype, runner.input.quantization))
 
 
-def form_of(plain, network, projection=None):
+def form_of(plain, network):
     from converters.extra_outputs import feature_probe, with_screening_outputs
     from converters.familiarity import Familiarity
 
     probe = Runner(feature_probe(plain))
     features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
-    known = Familiarity.of(features, projection=projection)
+    known = Familiarity.of(features)
     return with_screening_outputs(plain, known), known.unfamiliarity(features)
 
 
@@ -237,49 +237,6 @@ def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, mode):
         assert after.further("activation_map").shape == (1, 1, 1, 5)
     assert found == pytest.approx(wanted, rel=2e-3, abs=2e-3)
     assert np.abs(np.sum(sums, axis=1)).max() < 0.05
-
-
-@pytest.mark.tf
-@pytest.mark.parametrize("mode", QUANTIZATION_MODES)
-def test_the_file_computes_the_projection_too(network, mode):
-    from converters.extra_outputs import feature_probe
-
-    plain = converted(network, mode)
-    features = run(Runner(feature_probe(plain)), network[2][0], network[1])
-    projection = np.random.default_rng(0).normal(size=(9, features.size)).astype(np.float32)
-    form, wanted = form_of(plain, network, projection)
-    assert not np.allclose(wanted, form_of(plain, network)[1], rtol=0.05)
-    after = Runner(form)
-    found = []
-    for pixels in network[2]:
-        run(after, pixels, network[1])
-        found.append(after.further("unfamiliarity").item())
-    # Features of noise are almost alike, so a random map of them loses digits; of flowers 3e-6.
-    assert found == pytest.approx(wanted, rel=5e-3, abs=5e-3)
-
-
-def test_a_projection_that_keeps_everything_changes_nothing():
-    from converters.familiarity import Familiarity
-
-    features = np.random.default_rng(1).normal(1, 1, (200, 12)).astype(np.float32)
-    plain = Familiarity.of(features).unfamiliarity(features)
-    turned, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))
-    known = Familiarity.of(features, projection=(3 * turned).astype(np.float32))
-    assert known.projection.dtype == np.int8 and known.projection.shape == (12, 12)
-    # Turned, and larger: lengths and angles are the same; steps of int8, and its own scales.
-    assert np.corrcoef(plain, known.unfamiliarity(features))[0, 1] > 0.9
-
-
-@pytest.mark.parametrize(("room", "components"), [(0, 2), (60 * 100, 48), (1e9, 60)])
-def test_a_projection_takes_its_share_of_the_room(room, components):
-    from converters.familiarity import Familiarity
-
-    features = np.random.default_rng(1).normal(1, 1, (300, 100)).astype(np.float32)
-    projection = np.random.default_rng(2).normal(size=(60, 100)).astype(np.float32)
-    known = Familiarity.of(features, room, projection)
-    assert known.projection.shape == (components, 100)
-    assert known.directions.shape[1] == known.centres.shape[1] == components
-    assert known.unfamiliarity(features).shape == (300,)
 
 
 @pytest.mark.tf

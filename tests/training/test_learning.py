@@ -12,7 +12,7 @@ from kit.errors import DataError
 from kit.training import learning as module
 from kit.training.augment import AUGMENTATIONS
 from kit.training.backbones import BACKBONES, FineTuning, choose
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuned, FineTuneSettings
+from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
 from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn, training_spec
@@ -136,7 +136,7 @@ def test_fine_tuning_is_as_its_backbone_likes_it_unless_given(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "fine_tune", caught)
-    own, others = FineTuning(0.125, 7, 0.5), FineTuning(9, 9, 0.9)
+    own, others = FineTuning(0.125, 7, mixup=0.5), FineTuning(9, 9, mixup=0.9)
     family = replace(
         BACKBONES["mobilenet_v1"],
         fine_tuning=others,
@@ -164,7 +164,7 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
             for weights in backbone.weights:
                 weights.assign(weights * 0)
         model = keras.Model(backbone.input, head.get_layer("scores")(backbone.output))
-        return FineTuned(model, [], None)
+        return model, []
 
     before = kernels(source.backbone)
     alone, _ = learnt(LearnSettings(FITTING))
