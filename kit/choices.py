@@ -7,6 +7,9 @@ the module named beside it, which takes its names from here.
 AUGMENTATION_NAMES = ("none", "photo", "xray", "any-direction")
 """See kit.training.augment."""
 
+CONFIDENCE = 0.95
+"""With which targets of an operating point are promised; see kit.evaluation.promises."""
+
 INTERPRETERS = ("ai_edge_litert", "tflite_runtime")
 """Packages with an interpreter, in the order in which they are preferred; see kit.runtime."""
 

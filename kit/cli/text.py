@@ -148,7 +148,23 @@ def thresholds_text(positive: str, rows: Sequence[ThresholdFigures]) -> str:
 def _point_text(point: Mapping[str, Any]) -> str:
     low, high = point["negative_below"], point["positive_from"]
     between = f", uncertain from {low:.4f}" if low < high else ""
-    return f"{point['positive']} from {high:.4f}{between}, negative below"
+    return f"{point['positive']} from {high:.4f}{between}, negative below{_promise_text(point)}"
+
+
+def _promise_text(point: Mapping[str, Any]) -> str:
+    """What it was chosen for, with which confidence, and on how many images."""
+    targets = [
+        f"a {name} of {target:g}"
+        for name in ("sensitivity", "specificity")
+        if (target := point.get(f"target_{name}")) is not None
+    ]
+    confidence = point.get("confidence")
+    if not targets or confidence is None:
+        return ""
+    counts = f"on {point['positives']} positives and {point['negatives']} negatives"
+    if not confidence:
+        return f"; {' and '.join(targets)} reached {counts}, and not promised of others"
+    return f"; promises {' and '.join(targets)} with {confidence:.0%} confidence, {counts}"
 
 
 def _share(value: float | None) -> str:

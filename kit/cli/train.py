@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kit.choices import AUGMENTATION_NAMES, RECIPE_NAMES
+from kit.choices import AUGMENTATION_NAMES, CONFIDENCE, RECIPE_NAMES
 from kit.cli.options import (
     FINE_TUNING,
     HEAD,
@@ -184,8 +184,8 @@ class TargetOptions:
         float | None,
         option(
             SCREENING,
-            "Choose the operating point on the validation part so that it reaches this "
-            "sensitivity.",
+            "Choose the operating point on the validation part so that new images reach this "
+            "sensitivity, with the probability of --confidence.",
             min=0,
             max=1,
             metavar="SHARE",
@@ -200,6 +200,18 @@ class TargetOptions:
             min=0,
             max=1,
             metavar="SHARE",
+        ),
+    ] = None
+    confidence: Annotated[
+        float | None,
+        option(
+            SCREENING,
+            "Choose thresholds that reach their targets on new images with this probability; 0 "
+            "promises nothing, and reaches them on the validation part alone.",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            show_default=f"{CONFIDENCE:g}",
         ),
     ] = None
     prevalence: PrevalenceOption = None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kit.choices import CONFIDENCE
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy
+from kit.evaluation.promises import hardest, least_count, most_missed
 from kit.evaluation.ranking import Positive, Values, check_lengths
 from kit.model.spec import OperatingPoint
 
@@ -20,7 +22,7 @@ STEPS = tuple(step / 10 for step in range(1, 10))
 
 @dataclass(frozen=True)
 class Targets:
-    """What a screening test is to reach, on the validation part.
+    """What a screening test is to reach on new images.
 
     Attributes:
         positive: the label that counts as positive.
@@ -28,12 +30,15 @@ class Targets:
         specificity: above 0, at most 1; None: not asked for. With both, scores between the
             thresholds are uncertain.
         prevalence: share of positives for which predictive values are told; None: as in the images.
+        confidence: probability with which new images reach what is asked for, 0 to below 1; 0: the
+            validation part does, and others about every second time.
     """
 
     positive: str
     sensitivity: float | None = None
     specificity: float | None = None
     prevalence: float | None = None
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         if self.sensitivity is None and self.specificity is None:
@@ -41,12 +46,34 @@ class Targets:
                 "expected a target sensitivity or a target specificity beside the positive label, "
                 "got neither"
             )
-        for name in ("sensitivity", "specificity"):
-            target = getattr(self, name)
-            if target is not None and not 0 < target <= 1:
-                raise ValueError(f"expected a target {name} above 0, at most 1, got {target}")
+        _check_targets(self.asked, self.confidence)
         if self.prevalence is not None and not 0 <= self.prevalence <= 1:
             raise ValueError(f"expected a prevalence of 0 to 1, got {self.prevalence}")
+
+    @property
+    def asked(self) -> dict[str, float]:
+        """The targets by their names."""
+        both = {"sensitivity": self.sensitivity, "specificity": self.specificity}
+        return {name: target for name, target in both.items() if target is not None}
+
+    def check_enough(self, positive: Positive, groups: Sequence[str] | None = None) -> None:
+        """Whether the promise can be given at all; told before anything is learnt.
+
+        Args:
+            positive: whether each image to choose a threshold on is positive, bool `[images]`.
+            groups: group (patient) of each.
+
+        Raises DataError where there are too few.
+        """
+        zeros = np.zeros(len(positive))
+        for name, target in self.asked.items():
+            wanted = positive if name == "sensitivity" else ~positive
+            count = len(_cases(zeros, wanted, groups, name, self.confidence))
+            _allowed(name, target, count, groups, self._each)
+
+    @property
+    def _each(self) -> float:
+        return _confidence_of_each(self.confidence, len(self.asked))
 
 
 @dataclass(frozen=True)
@@ -180,19 +207,23 @@ def choose_operating_point(
     *,
     target_sensitivity: float | None = None,
     target_specificity: float | None = None,
+    confidence: float = CONFIDENCE,
+    groups: Sequence[str] | None = None,
 ) -> OperatingPoint:
-    """The thresholds that reach the targets on these images and give away least of the other.
+    """The thresholds that promise the targets on new images and give away least of the other.
 
-    For a sensitivity it is the highest threshold that reaches it, for a specificity the lowest. A
-    threshold lies half way between two scores that occur, so that another platform's last bit
-    changes no answer. With both targets, an image is uncertain between the two thresholds; where
-    they cross, each threshold between them reaches both targets, the middle one is taken and no
-    image is uncertain.
+    For a sensitivity it is the highest threshold that promises it, for a specificity the lowest.
+    With both targets, both hold together with the confidence that is asked for. A threshold lies
+    half way between two scores that occur, so that another platform's last bit changes no answer.
+    With both targets, an image is uncertain between the two thresholds; where they cross, each
+    threshold between them reaches both targets, the middle one is taken and no image is uncertain.
 
-    On other images the targets are reached about every second time: choose on the validation part,
-    report what `Operation` finds on the test part. (Of a triage test for tuberculosis the WHO asks
-    a sensitivity of at least 90 % and a specificity of at least 70 %, and that the threshold is
-    chosen where the test is used.)
+    The promise is for new images, or patients, that are exchangeable with these: it says nothing of
+    another hospital or camera. Patients count once, by their hardest image (see
+    kit.evaluation.promises). With a confidence of 0 the targets are reached on these images, and on
+    others about every second time. (Of a triage test for tuberculosis the WHO asks a sensitivity of
+    at least 90 % and a specificity of at least 70 %, and that the threshold is chosen where the
+    test is used.)
 
     Args:
         scores: float `[images]`, of the positive label, 0 to 1, from the file that will run.
@@ -200,19 +231,15 @@ def choose_operating_point(
         label: name of the positive label.
         target_sensitivity: above 0, at most 1.
         target_specificity: specificity to reach, above 0, at most 1; None: none.
+        confidence: probability with which new images reach the targets, 0 to below 1; 0: these do.
+        groups: group (patient) of each image; None: the images are independent.
 
     Raises:
         ValueError: no target, one outside its range, scores outside 0 to 1, lengths that differ.
-        DataError: a class is absent, or no threshold reaches the specificity.
+        DataError: a class is absent or has too few images, or no threshold reaches the specificity.
     """
-    check_lengths(len(scores), positive)
-    targets = {"sensitivity": target_sensitivity, "specificity": target_specificity}
-    asked = {name: target for name, target in targets.items() if target is not None}
-    if not asked:
-        raise ValueError("expected a target sensitivity or a target specificity, got neither")
-    for name, target in asked.items():
-        if not 0 < target <= 1:
-            raise ValueError(f"expected a target {name} above 0 and at most 1, got {target}")
+    check_lengths(len(scores), positive, groups)
+    targets = Targets(label, target_sensitivity, target_specificity, confidence=confidence)
     if positive.all() or not positive.any():
         absent = "other" if positive.all() else label
         raise DataError(
@@ -222,20 +249,23 @@ def choose_operating_point(
     if not (scores.min() >= 0 and scores.max() <= 1):
         raise ValueError(f"expected scores of 0 to 1, got {scores.min():.4g} to {scores.max():.4g}")
     candidates = _candidates(scores)
-    above, below = scores[positive], scores[~positive]
-    found = (len(above) - _counts_below(candidates, above)) / len(above)
-    cleared = _counts_below(candidates, below) / len(below)
+    above = _cases(scores, positive, groups, "sensitivity", confidence)
+    below = _cases(scores, ~positive, groups, "specificity", confidence)
     low = high = None
+    each = _confidence_of_each(confidence, len(targets.asked))
     if target_sensitivity is not None:
-        low = float(candidates[found >= target_sensitivity].max())
+        allowed = _allowed("sensitivity", target_sensitivity, len(above), groups, each)
+        low = float(candidates[_counts_below(candidates, above) <= allowed].max())
     if target_specificity is not None:
-        reaching = candidates[cleared >= target_specificity]
-        if not len(reaching):
+        allowed = _allowed("specificity", target_specificity, len(below), groups, each)
+        called = len(below) - _counts_below(candidates, below)
+        if called.min() > allowed:
             raise DataError(
                 f"expected a threshold with a specificity of {target_specificity:g}, the highest "
-                f"has {cleared.max():.4f}: negatives have a score of 1, ask for less"
+                f"has {1 - called.min() / len(below):.4f}: negatives have a score of 1, ask for "
+                "less"
             )
-        high = float(reaching.min())
+        high = float(candidates[called <= allowed].min())
     if low is not None and high is not None and high <= low:
         both = candidates[(candidates >= high) & (candidates <= low)]
         low = high = float(both[np.abs(both - (low + high) / 2).argmin()])
@@ -243,8 +273,62 @@ def choose_operating_point(
     positive_from = high if high is not None else low
     assert negative_below is not None and positive_from is not None  # one target at least
     return OperatingPoint(
-        label, negative_below, positive_from, target_sensitivity, target_specificity
+        label,
+        negative_below,
+        positive_from,
+        target_sensitivity,
+        target_specificity,
+        confidence,
+        len(above),
+        len(below),
     )
+
+
+def _check_targets(asked: Mapping[str, float], confidence: float) -> None:
+    if not 0 <= confidence < 1:
+        raise ValueError(f"expected a confidence of 0 to below 1, got {confidence}")
+    for name, target in asked.items():
+        if not 0 < target <= 1:
+            raise ValueError(f"expected a target {name} above 0 and at most 1, got {target}")
+        if target == 1 and confidence:
+            raise ValueError(
+                f"expected a target {name} below 1, which no number of images can promise: ask for "
+                "less, or give --confidence 0"
+            )
+
+
+def _confidence_of_each(confidence: float, targets: int) -> float:
+    """Positives and negatives are independent, so the confidences of both promises multiply."""
+    return float(confidence ** (1 / targets))
+
+
+def _cases(
+    scores: Values,
+    wanted: Positive,
+    groups: Sequence[str] | None,
+    name: str,
+    confidence: float,
+) -> Values:
+    """The scores that a promise rests on: each counts as an independent case."""
+    own = [group for group, one in zip(groups, wanted, strict=True) if one] if groups else None
+    cases: Values = hardest(scores[wanted], own if confidence else None, name == "sensitivity")
+    return cases
+
+
+def _allowed(
+    name: str, target: float, count: int, groups: Sequence[str] | None, confidence: float
+) -> int:
+    """How many mistakes a threshold may make; raises DataError where none is few enough."""
+    allowed = most_missed(count, target, confidence)
+    if allowed is None:
+        sign = "positive" if name == "sensitivity" else "negative"
+        what = f"{sign} patients" if groups else f"{sign} images"
+        raise DataError(
+            f"expected at least {least_count(target, confidence)} {what} in the validation part to "
+            f"promise a {name} of {target:g}, got {count}: use a larger validation part, ask for "
+            "less, or give --confidence 0, which promises nothing"
+        )
+    return allowed
 
 
 def threshold_table(

@@ -243,6 +243,8 @@ class Exporter:
             targets.positive,
             target_sensitivity=targets.sensitivity,
             target_specificity=targets.specificity,
+            confidence=targets.confidence,
+            groups=validation.groups,
         )
         figures = {
             part.name: Operation.of(

@@ -191,6 +191,10 @@ class OperatingPoint:
         positive_from: scores from it on are positive; at least `negative_below`.
         target_sensitivity: sensitivity that `negative_below` was chosen for, 0 to 1; None: none.
         target_specificity: specificity that `positive_from` was chosen for, 0 to 1; None: none.
+        confidence: probability with which new images reach the targets, 0 to below 1; 0: nothing is
+            promised; None: not stated, as in files that earlier kits made.
+        positives, negatives: how many cases (patients, or images where these are independent) of
+            each class it was chosen on; None: not stated.
     """
 
     positive: str
@@ -198,6 +202,9 @@ class OperatingPoint:
     positive_from: float
     target_sensitivity: float | None = None
     target_specificity: float | None = None
+    confidence: float | None = None
+    positives: int | None = None
+    negatives: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.negative_below <= self.positive_from <= 1:
@@ -213,7 +220,11 @@ class OperatingPoint:
         return "negative" if score < self.negative_below else "uncertain"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        data = asdict(self)
+        for name in ("confidence", "positives", "negatives"):
+            if data[name] is None:
+                del data[name]
+        return data
 
     @classmethod
     def from_json(cls, data: object) -> OperatingPoint:
@@ -228,6 +239,9 @@ class OperatingPoint:
             high,
             fields.number("target_sensitivity"),
             fields.number("target_specificity"),
+            fields.number("confidence"),
+            fields.get("positives", (int, NoneType), None),
+            fields.get("negatives", (int, NoneType), None),
         )
 
 
@@ -401,6 +415,8 @@ class ModelCard:
     def to_json(self) -> dict[str, Any]:
         data = {"schema_version": 1 if self.is_plain() else CARD_SCHEMA_VERSION, **asdict(self)}
         data["preprocess"] = self.preprocess.to_json()
+        if self.operating_point is not None:
+            data["operating_point"] = self.operating_point.to_json()
         if self.output_kind == "scores":
             del data["output_kind"]
         if not self.teachers:

@@ -249,7 +249,8 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
         parts["test"],
         settings.target_runtime,
         reporter,
-        targets=None if targets is None else Targets(**targets),
+        # A run of an earlier kit was promised nothing.
+        targets=None if targets is None else Targets(**{"confidence": 0.0, **targets}),
         validation=parts["validation"],
         known=parts,
     )

@@ -73,6 +73,7 @@ _TARGETS = {
     "target_sensitivity": "sensitivity",
     "target_specificity": "specificity",
     "prevalence": "prevalence",
+    "confidence": "confidence",
 }
 
 
@@ -131,7 +132,8 @@ def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 
 def _targets(given: Mapping[str, Any]) -> Targets | None:
     if given["positive"] is not None:
-        return Targets(**{field: given[name] for name, field in _TARGETS.items()})
+        told = {field: given[name] for name, field in _TARGETS.items()}
+        return Targets(**{field: value for field, value in told.items() if value is not None})
     if any(value is not None for value in given.values()):
         raise ValueError("expected --positive LABEL beside a target or a prevalence, got none")
     return None

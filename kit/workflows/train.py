@@ -283,6 +283,12 @@ def _prepare(
     teachers = read_teachers(settings.teachers, dataset.labels)
     check_apart(teachers, dataset, split, settings.split.group_regex)
     unlabelled = read_unlabelled(settings.unlabelled, dataset, split, reporter)
+    if settings.targets is not None:
+        validation = _scoring_set(dataset, split, "validation", settings)
+        assert validation.truth is not None  # the images are labelled
+        settings.targets.check_enough(
+            validation.truth == dataset.labels.index(settings.targets.positive), validation.groups
+        )
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
@@ -373,10 +379,7 @@ def _export(
     representative = representative_paths(
         dataset, parts["train"], settings.representative_images, settings.split.seed
     )
-    sets = {
-        part: ScoringSet.of_part(dataset, part, parts[part], settings.split.group_regex)
-        for part in parts
-    }
+    sets = {part: _scoring_set(dataset, prepared.split, part, settings) for part in parts}
     exporter = Exporter(
         of_keras(learned.model, spec.input_resolution),
         _card(prepared, learned, settings),
@@ -398,6 +401,13 @@ def _export(
                 reporter,
             )
     return _Files(plain, exporter.reference(), screening, representative, sets["test"])
+
+
+def _scoring_set(
+    dataset: Dataset, split: Mapping[str, str], part: str, settings: TrainSettings
+) -> ScoringSet:
+    paths = [path for path, of in split.items() if of == part]
+    return ScoringSet.of_part(dataset, part, paths, settings.split.group_regex)
 
 
 def _card(prepared: _Prepared, learned: Learned, settings: TrainSettings) -> ModelCard:

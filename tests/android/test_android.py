@@ -77,7 +77,7 @@ def screening_run(small_backbone, tmp_path_factory):
         weights=str(small_backbone.weights.path),
         split=SplitSettings(0.3, 0.2),
         fitting=FitSettings(epochs=6, learning_rate=0.01, batch_size=16),
-        targets=Targets("red", sensitivity=0.9, specificity=0.99),
+        targets=Targets("red", sensitivity=0.9, specificity=0.99, confidence=0.0),
         screening=True,
     )
     return images, train(images, base / "run", settings, cache=base / "cache")

@@ -1,6 +1,7 @@
 """Operating points: by hand, and what they promise."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -103,9 +104,13 @@ def test_intervals_of_groups_are_wider():
     assert grouped.high - grouped.low == pytest.approx(2 * (naive.high - naive.low), rel=0.1)
 
 
+reached = partial(choose_operating_point, confidence=0)
+"""Of these images; tests/evaluation/test_promises.py looks at others."""
+
+
 def test_operating_point_for_a_sensitivity_by_hand():
     # Three of four positives score 0.6 and more; the next score below is 0.4.
-    point = choose_operating_point(SCORES, POSITIVE, "ill", target_sensitivity=0.75)
+    point = reached(SCORES, POSITIVE, "ill", target_sensitivity=0.75)
     assert point.negative_below == point.positive_from == pytest.approx(0.5)
     assert (point.positive, point.target_sensitivity, point.target_specificity) == (
         "ill",
@@ -113,21 +118,19 @@ def test_operating_point_for_a_sensitivity_by_hand():
         None,
     )
     assert [point.answer(score) for score in (0.6, 0.4)] == ["positive", "negative"]
-    every = choose_operating_point(SCORES, POSITIVE, "ill", target_sensitivity=1.0)
+    every = reached(SCORES, POSITIVE, "ill", target_sensitivity=1.0)
     assert every.positive_from == pytest.approx(0.25)
 
 
 def test_operating_point_for_a_specificity_by_hand():
-    point = choose_operating_point(SCORES, POSITIVE, "ill", target_specificity=0.75)
+    point = reached(SCORES, POSITIVE, "ill", target_specificity=0.75)
     assert point.negative_below == point.positive_from == pytest.approx(0.5)
-    every = choose_operating_point(SCORES, POSITIVE, "ill", target_specificity=1.0)
+    every = reached(SCORES, POSITIVE, "ill", target_specificity=1.0)
     assert every.positive_from == pytest.approx(0.75)
 
 
 def test_between_two_targets_an_image_is_uncertain():
-    point = choose_operating_point(
-        SCORES, POSITIVE, "ill", target_sensitivity=1.0, target_specificity=1.0
-    )
+    point = reached(SCORES, POSITIVE, "ill", target_sensitivity=1.0, target_specificity=1.0)
     assert (point.negative_below, point.positive_from) == pytest.approx((0.25, 0.75))
     answers = [point.answer(float(score)) for score in (0.2, 0.3, 0.7, 0.8, 0.9)]
     assert answers == ["negative", "uncertain", "uncertain", "positive", "positive"]
@@ -142,9 +145,7 @@ def test_between_two_targets_an_image_is_uncertain():
 
 def test_targets_that_one_threshold_reaches_leave_no_uncertainty():
     scores, positive = overlapping(400, 4)
-    point = choose_operating_point(
-        scores, positive, "ill", target_sensitivity=0.6, target_specificity=0.6
-    )
+    point = reached(scores, positive, "ill", target_sensitivity=0.6, target_specificity=0.6)
     assert point.negative_below == point.positive_from
     sensitivity, specificity = rates(scores, positive, point.positive_from)
     assert min(sensitivity, specificity) > 0.6  # both with something to spare
@@ -155,8 +156,8 @@ def test_targets_that_one_threshold_reaches_leave_no_uncertainty():
 @pytest.mark.parametrize("target", [0.1, 0.5, 0.7, 0.9, 0.95, 1.0])
 def test_targets_are_reached_where_they_were_chosen(seed, target):
     scores, positive = overlapping(97, 10 + seed)
-    low = choose_operating_point(scores, positive, "ill", target_sensitivity=target)
-    high = choose_operating_point(scores, positive, "ill", target_specificity=target)
+    low = reached(scores, positive, "ill", target_sensitivity=target)
+    high = reached(scores, positive, "ill", target_specificity=target)
     sensitivity, _ = rates(scores, positive, low.negative_below)
     _, specificity = rates(scores, positive, high.positive_from)
     assert sensitivity >= target
@@ -171,7 +172,7 @@ def test_targets_are_reached_where_they_were_chosen(seed, target):
 def test_no_score_that_occurs_is_a_threshold():
     scores, positive = overlapping(200, 20)
     for target in (0.5, 0.8, 0.9):
-        point = choose_operating_point(
+        point = reached(
             scores, positive, "ill", target_sensitivity=target, target_specificity=target
         )
         for threshold in (point.negative_below, point.positive_from):
@@ -180,26 +181,24 @@ def test_no_score_that_occurs_is_a_threshold():
 
 def test_a_perfect_classifier_is_split_in_the_middle():
     scores, positive = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
-    point = choose_operating_point(
-        scores, positive, "ill", target_sensitivity=1.0, target_specificity=1.0
-    )
+    point = reached(scores, positive, "ill", target_sensitivity=1.0, target_specificity=1.0)
     assert point.negative_below == point.positive_from == pytest.approx(0.5)
 
 
 def test_an_inverted_classifier_still_reaches_its_target():
-    point = choose_operating_point(1 - SCORES, POSITIVE, "ill", target_sensitivity=1.0)
+    point = reached(1 - SCORES, POSITIVE, "ill", target_sensitivity=1.0)
     assert rates(1 - SCORES, POSITIVE, point.positive_from)[0] == 1
-    point = choose_operating_point(1 - SCORES, POSITIVE, "ill", target_specificity=1.0)
+    point = reached(1 - SCORES, POSITIVE, "ill", target_specificity=1.0)
     assert rates(1 - SCORES, POSITIVE, point.positive_from)[1] == 1
 
 
 def test_ties_and_the_ends_of_the_scale():
     scores = np.array([0.0, 0.0, 1.0, 1.0])
     positive = np.array([False, True, False, True])
-    point = choose_operating_point(scores, positive, "ill", target_sensitivity=1.0)
+    point = reached(scores, positive, "ill", target_sensitivity=1.0)
     assert point.positive_from == 0
     with pytest.raises(DataError, match=r"specificity of 0\.9, the highest has 0\.5000"):
-        choose_operating_point(scores, positive, "ill", target_specificity=0.9)
+        reached(scores, positive, "ill", target_specificity=0.9)
 
 
 @pytest.mark.parametrize(
@@ -212,15 +211,15 @@ def test_ties_and_the_ends_of_the_scale():
 )
 def test_targets_out_of_range(targets, said):
     with pytest.raises(ValueError, match=said):
-        choose_operating_point(SCORES, POSITIVE, "ill", **targets)
+        reached(SCORES, POSITIVE, "ill", **targets)
 
 
 def test_data_that_give_no_operating_point():
     for positive, absent in ((np.ones(8, bool), "other"), (np.zeros(8, bool), "ill")):
         with pytest.raises(DataError, match=f"got none of {absent}"):
-            choose_operating_point(SCORES, positive, "ill", target_sensitivity=0.9)
+            reached(SCORES, positive, "ill", target_sensitivity=0.9)
     with pytest.raises(ValueError, match="expected scores of 0 to 1"):
-        choose_operating_point(3 * SCORES, POSITIVE, "ill", target_sensitivity=0.9)
+        reached(3 * SCORES, POSITIVE, "ill", target_sensitivity=0.9)
     with pytest.raises(ValueError, match="prevalence of 0 to 1, got 5"):
         ThresholdFigures.at(SCORES, POSITIVE, 0.5, prevalence=5)
     with pytest.raises(ValueError, match="expected images to measure a threshold on, got none"):

@@ -109,10 +109,16 @@ def screened(small_backbone, tmp_path_factory):
         weights=str(small_backbone.weights.path),
         split=SplitSettings(0.3, 0.3),
         fitting=FitSettings(epochs=6, learning_rate=0.01, batch_size=16),
-        targets=Targets("red", sensitivity=0.9, specificity=0.9, prevalence=0.2),
+        targets=Targets("red", 0.9, 0.9, prevalence=0.2, confidence=0.5),
     )
     result = train(images, base / "run", settings, cache=base / "cache")
     return base, result
+
+
+def figures_of(result, name):
+    """What the operating point does on the validation part, as the card says."""
+    card = read_model_file(result.files["int8"]).card
+    return card.metrics["operating_point"]["validation"][name]
 
 
 @pytest.mark.tf
@@ -120,7 +126,9 @@ def test_training_chooses_an_operating_point(screened):
     base, result = screened
     card = read_model_file(result.files["int8"]).card
     point = card.operating_point
-    assert (point.positive, point.target_sensitivity) == ("red", 0.9)
+    assert (point.positive, point.target_sensitivity, point.confidence) == ("red", 0.9, 0.5)
+    assert point.positives == figures_of(result, "sensitivity")["n"]
+    assert point.negatives == figures_of(result, "specificity")["n"]
     figures = card.metrics["operating_point"]
     assert figures["validation"]["sensitivity"]["value"] >= 0.9
     assert figures["validation"]["specificity"]["value"] >= 0.9
@@ -181,6 +189,30 @@ def test_impossible_targets(tmp_path):
     done = kit("train", images, "--output", tmp_path / "run", "--target-sensitivity", "0.9")
     assert done.exit_code == 2
     assert "expected --positive LABEL beside a target" in done.stderr
+
+
+@pytest.mark.tf
+def test_a_promise_that_cannot_be_given_is_told_before_training(tmp_path):
+    images = draw_folder(tmp_path / "images", {"blue": 40, "red": 40}, seed=6)
+    done = kit(
+        *("train", images, "--output", tmp_path / "run", "--weights", "none"),
+        *("--positive", "red", "--target-sensitivity", "0.9"),
+    )
+    assert done.exit_code == 1
+    assert "at least 29 positive images in the validation part to promise a" in done.stderr
+    assert "epoch" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.tf
+def test_the_promise_is_shown(screened):
+    base, result = screened
+    promise = "promises a sensitivity of 0.9 and a specificity of 0.9 with 50% confidence, on "
+    model = result.files["int8"]
+    assert promise in kit("info", model).stdout
+    assert promise in kit("evaluate", model, base / "images", "--positive", "red").stdout
+    report = " ".join(result.report.read_text("utf-8").split())
+    assert "reach this with a probability of" in report
 
 
 @pytest.mark.slow

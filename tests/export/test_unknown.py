@@ -316,7 +316,7 @@ def screened(small_backbone, tmp_path_factory):
         quantize=("int8", "float32"),
         split=SplitSettings(0.3, 0.2),
         fitting=FitSettings(epochs=6, learning_rate=0.01, batch_size=16),
-        targets=Targets("red", sensitivity=0.9),
+        targets=Targets("red", sensitivity=0.9, confidence=0.0),
         screening=True,
     )
     return base, images, train(images, base / "run", settings, cache=base / "cache")

@@ -117,7 +117,7 @@ def test_every_option_of_train_has_its_place():
 
     command = typer.main.get_command(app).commands["train"]
     of_the_call = {"images", "output", "resume", "format", "force", "config", "recipe", "help"}
-    targets = {"positive", "target_sensitivity", "target_specificity", "prevalence"}
+    targets = {"positive", "target_sensitivity", "target_specificity", "prevalence", "confidence"}
     names = {parameter.name for parameter in command.params}
     assert names - of_the_call - targets - {"samples_per_image"} == set(_PLACES)
 
