@@ -12,6 +12,7 @@ import typer
 
 from kit.cli import (
     benchmark,
+    calibrate,
     check,
     convert,
     cross_validate,
@@ -67,6 +68,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         evaluate.evaluate,
         "kit evaluate run/model_int8.tflite photos/ --part test\n"
         "kit evaluate model.tflite photos/ --report report.html",
+    ),
+    (
+        "calibrate",
+        calibrate.calibrate,
+        "kit calibrate run/model_int8.tflite clinic/ --positive PNEUMONIA --target-sensitivity 0.9 "
+        "--note 'Ward 3, Dr Ada Osei' --output clinic.tflite",
     ),
     (
         "label",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit.evaluation.metrics import Accuracy, Evaluation
-from kit.model.spec import PreprocessSpec
+from kit.evaluation.on_site import history_text, point_text
+from kit.model.spec import OperatingPoint, PreprocessSpec
 
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import ModelEvaluation
@@ -90,7 +91,7 @@ def operation_text(operation: Operation) -> str:
     point, found = operation.point, operation.to_json()
     lines = [
         "",
-        f"operating point: {_point_text(point.to_json())}",
+        f"operating point: {point_text(point)}",
         f"  sensitivity  {operation.rule_out.sensitivity}",
         f"  specificity  {operation.rule_in.specificity}",
         f"  uncertain    {operation.uncertain}",
@@ -143,28 +144,6 @@ def thresholds_text(positive: str, rows: Sequence[ThresholdFigures]) -> str:
             f"{_share(row.npv)}"
         )
     return "\n".join(lines)
-
-
-def _point_text(point: Mapping[str, Any]) -> str:
-    low, high = point["negative_below"], point["positive_from"]
-    between = f", uncertain from {low:.4f}" if low < high else ""
-    return f"{point['positive']} from {high:.4f}{between}, negative below{_promise_text(point)}"
-
-
-def _promise_text(point: Mapping[str, Any]) -> str:
-    """What it was chosen for, with which confidence, and on how many images."""
-    targets = [
-        f"a {name} of {target:g}"
-        for name in ("sensitivity", "specificity")
-        if (target := point.get(f"target_{name}")) is not None
-    ]
-    confidence = point.get("confidence")
-    if not targets or confidence is None:
-        return ""
-    counts = f"on {point['positives']} positives and {point['negatives']} negatives"
-    if not confidence:
-        return f"; {' and '.join(targets)} reached {counts}, and not promised of others"
-    return f"; promises {' and '.join(targets)} with {confidence:.0%} confidence, {counts}"
 
 
 def _share(value: float | None) -> str:
@@ -288,7 +267,8 @@ def info_text(facts: dict[str, Any]) -> str:
         lines.append(f"screening       unknown from an unfamiliarity above {threshold:.3f}{heat}")
     point = card["operating_point"]
     if point:
-        lines.append(f"operating point {_point_text(point)}")
+        lines.append(f"operating point {point_text(OperatingPoint.from_json(point))}")
+    lines += [f"chosen on site  {line}" for line in history_text(card.get("history", ()))]
     lines.append(f"golden checks   {len(card['golden'])}")
     digest = card["model_sha256"]
     lines.append(f"digest          {digest or 'none: an earlier kit made the file'}")

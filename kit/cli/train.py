@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from kit.choices import AUGMENTATION_NAMES, CONFIDENCE, RECIPE_NAMES
 from kit.cli.options import (
@@ -42,6 +42,9 @@ from kit.cli.options import (
 from kit.cli.terminal import TerminalReporter, import_tensorflow, print_json
 from kit.model.spec import FITS, RESIZE_METHODS
 from kit.training.defaults import BATCH_SIZE, DEFAULT_VARIANTS, L2, LEARNING_RATE
+
+if TYPE_CHECKING:
+    from kit.evaluation.thresholds import Targets
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,8 @@ class TargetOptions:
         float | None,
         option(
             SCREENING,
-            "Choose the operating point on the validation part so that new images reach this "
-            "sensitivity, with the probability of --confidence.",
+            "Choose the operating point so that new images reach this sensitivity, with the "
+            "probability of --confidence.",
             min=0,
             max=1,
             metavar="SHARE",
@@ -207,7 +210,7 @@ class TargetOptions:
         option(
             SCREENING,
             "Choose thresholds that reach their targets on new images with this probability; 0 "
-            "promises nothing, and reaches them on the validation part alone.",
+            "promises nothing, and reaches them on the images it chose on.",
             min=0,
             max=1,
             metavar="SHARE",
@@ -215,6 +218,11 @@ class TargetOptions:
         ),
     ] = None
     prevalence: PrevalenceOption = None
+
+    def settings(self) -> Targets | None:
+        from kit.workflows.options import targets
+
+        return targets(vars(self))
 
 
 def train(

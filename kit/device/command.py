@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
 from kit import __version__
+from kit.device import calibrate
 from kit.device.label import (
     FORMATS,
     is_screening,
@@ -157,6 +158,7 @@ The exit status is 0, 1 if anything failed, and 2 for a mistake on the command l
     _add_answers(parser)
     _add_recording(parser)
     _add_checks(parser)
+    calibrate.add_options(parser)
     _add_foreign_model(parser)
     return parser
 
@@ -202,7 +204,11 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         help="Show where the model looked: write a PNG picture, or pictures into a folder (for "
         "several images, or where PATH ends in a slash).",
     )
-    add("--force", action="store_true", help="Replace pictures that --explain finds there.")
+    add(
+        "--force",
+        action="store_true",
+        help="Replace pictures that --explain finds there, or the file of --calibrate.",
+    )
     add(
         "--num-threads",
         type=int,
@@ -378,7 +384,10 @@ def _mistake(options: argparse.Namespace) -> str | None:
             "expected --rotate-mb beside --output",
         ),
     )
-    return next((text for broken, text in rules if broken), None)
+    recording = options.output or options.explain or options.format == "csv"
+    others = any(tasks[1:]) or bool(recording)
+    broken_rule = next((text for broken, text in rules if broken), None)
+    return broken_rule or calibrate.mistake(options, others)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -395,6 +404,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_doctor(options.format, sys.stdout)
         if options.benchmark:
             run_benchmark(options, sys.stdout, sys.stderr)
+            return 0
+        if options.calibrate:
+            calibrate.run_calibrate(options, sys.stdout, sys.stderr)
             return 0
         classifier = Classifier.open(
             options.model,

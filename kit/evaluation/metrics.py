@@ -47,12 +47,11 @@ class Accuracy:
     @classmethod
     def of(cls, correct: int, n: int) -> Accuracy:
         """Raises ValueError unless 0 <= correct <= n."""
-        from scipy.stats import binomtest
-
+        if not 0 <= correct <= n:
+            raise ValueError(f"expected 0 <= correct <= n, got {correct} and {n}")
         if n == 0:
             return cls(0, 0, 0.0, 1.0)
-        interval = binomtest(correct, n).proportion_ci(method="wilson")
-        return cls(correct, n, float(interval.low), float(interval.high))
+        return cls(correct, n, *_wilson(correct / n, n))  # without scipy, which no device has
 
     @classmethod
     def of_answers(

@@ -56,12 +56,18 @@ class Targets:
         both = {"sensitivity": self.sensitivity, "specificity": self.specificity}
         return {name: target for name, target in both.items() if target is not None}
 
-    def check_enough(self, positive: Positive, groups: Sequence[str] | None = None) -> None:
+    def check_enough(
+        self,
+        positive: Positive,
+        groups: Sequence[str] | None = None,
+        where: str = "in the validation part",
+    ) -> None:
         """Whether the promise can be given at all; told before anything is learnt.
 
         Args:
             positive: whether each image to choose a threshold on is positive, bool `[images]`.
             groups: group (patient) of each.
+            where: where these images are, for the message.
 
         Raises DataError where there are too few.
         """
@@ -69,7 +75,7 @@ class Targets:
         for name, target in self.asked.items():
             wanted = positive if name == "sensitivity" else ~positive
             count = len(_cases(zeros, wanted, groups, name, self.confidence))
-            _allowed(name, target, count, groups, self._each)
+            _allowed(name, target, count, groups, self._each, where)
 
     @property
     def _each(self) -> float:
@@ -141,6 +147,26 @@ class ThresholdFigures:
         f1 = 2 * precision.correct / either if either else None
         return cls(threshold, sensitivity, specificity, precision, f1, float(prevalence), ppv, npv)
 
+    @property
+    def missed_per_1000(self) -> tuple[float, float, float]:
+        """Positives of 1,000 images that are answered negative, with the ends of the interval."""
+        share, found = 1000 * self.prevalence, self.sensitivity
+        return share * (1 - found.value), share * (1 - found.high), share * (1 - found.low)
+
+    @property
+    def referred_per_1000(self) -> tuple[float, float, float]:
+        """Of 1,000 images those that are answered positive, with the ends of an interval.
+
+        Both its ends come from the 95 % intervals of sensitivity and specificity, so it is wider.
+        """
+        found, cleared = self.sensitivity, self.specificity
+        ends = ((found.value, cleared.value), (found.low, cleared.high), (found.high, cleared.low))
+        value, low, high = (
+            1000 * (one * self.prevalence + (1 - other) * (1 - self.prevalence))
+            for one, other in ends
+        )
+        return value, low, high
+
     def to_json(self) -> dict[str, Any]:
         rounded = {
             name: None if (value := getattr(self, name)) is None else round(value, 6)
@@ -150,7 +176,14 @@ class ThresholdFigures:
             name: getattr(self, name).to_json("value")
             for name in ("sensitivity", "specificity", "precision")
         }
-        return {**rounded, **shares}
+        counts = {
+            f"{name}_per_1000": None if value != value else round(value, 1)
+            for name, (value, _, _) in (
+                ("referred", self.referred_per_1000),
+                ("missed", self.missed_per_1000),
+            )
+        }
+        return {**rounded, **shares, **counts}
 
 
 @dataclass(frozen=True)
@@ -316,7 +349,12 @@ def _cases(
 
 
 def _allowed(
-    name: str, target: float, count: int, groups: Sequence[str] | None, confidence: float
+    name: str,
+    target: float,
+    count: int,
+    groups: Sequence[str] | None,
+    confidence: float,
+    where: str = "in the validation part",
 ) -> int:
     """How many mistakes a threshold may make; raises DataError where none is few enough."""
     allowed = most_missed(count, target, confidence)
@@ -324,9 +362,9 @@ def _allowed(
         sign = "positive" if name == "sensitivity" else "negative"
         what = f"{sign} patients" if groups else f"{sign} images"
         raise DataError(
-            f"expected at least {least_count(target, confidence)} {what} in the validation part to "
-            f"promise a {name} of {target:g}, got {count}: use a larger validation part, ask for "
-            "less, or give --confidence 0, which promises nothing"
+            f"expected at least {least_count(target, confidence)} {what} {where} to promise a "
+            f"{name} of {target:g}, got {count}: take more images, ask for less, or give "
+            "--confidence 0, which promises nothing"
         )
     return allowed
 

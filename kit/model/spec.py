@@ -360,6 +360,8 @@ class ModelCard:
         output_kind: one of OUTPUT_KINDS; what the kit trains and converts gives `scores`.
         model_sha256: digest of all that stands before the appended archive, in hexadecimal; empty
             in files that earlier kits made.
+        history: each time that thresholds were chosen anew where the model is used, the oldest
+            first: `date`, `note`, `images` and the values `before`.
     """
 
     backbone: str
@@ -383,6 +385,7 @@ class ModelCard:
     output_kind: str = "scores"
     model_sha256: str = ""
     teachers: tuple[str, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.output_kind not in OUTPUT_KINDS:
@@ -419,8 +422,9 @@ class ModelCard:
             data["operating_point"] = self.operating_point.to_json()
         if self.output_kind == "scores":
             del data["output_kind"]
-        if not self.teachers:
-            del data["teachers"]
+        for name in ("teachers", "history"):
+            if not data[name]:
+                del data[name]
         return data
 
     @classmethod
@@ -452,6 +456,7 @@ class ModelCard:
             output_kind=fields.get("output_kind", str, "scores"),
             model_sha256=fields.get("model_sha256", str, ""),
             teachers=fields.texts("teachers", []),
+            history=fields.objects("history"),
         )
 
 
@@ -513,6 +518,12 @@ class _Fields:
         values = self.get(name, list, default)
         if not all(isinstance(value, str) for value in values):
             raise SpecError(f"expected {self._where}.{name} to be a list of text")
+        return tuple(values)
+
+    def objects(self, name: str) -> tuple[dict[str, Any], ...]:
+        values = self.get(name, list, [])
+        if not all(isinstance(value, dict) for value in values):
+            raise SpecError(f"expected {self._where}.{name} to be a list of JSON objects")
         return tuple(values)
 
 

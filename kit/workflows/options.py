@@ -104,7 +104,7 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
         fine_tune=tuning,
         augment=learning.augment,
         variants=learning.variants,
-        targets=_targets({name: given.pop(name, None) for name in _TARGETS}),
+        targets=targets({name: given.pop(name, None) for name in _TARGETS}),
     )
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
@@ -130,7 +130,11 @@ def _changed(settings: Any, changes: Mapping[str, Any]) -> Any:
     )
 
 
-def _targets(given: Mapping[str, Any]) -> Targets | None:
+def targets(given: Mapping[str, Any]) -> Targets | None:
+    """What an operating point has to reach, by the names of options; None: nothing is asked for.
+
+    Raises ValueError for a target without a positive label, or out of range.
+    """
     if given["positive"] is not None:
         told = {field: given[name] for name, field in _TARGETS.items()}
         return Targets(**{field: value for field, value in told.items() if value is not None})
