@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kit.cli.options import (
+    DATA,
     OUTPUT,
     SCREENING,
     DataOptions,
@@ -38,6 +39,15 @@ def evaluate(
     part: PartOption = None,
     positive: PositiveOption = None,
     prevalence: PrevalenceOption = None,
+    subgroup_columns: Annotated[
+        str,
+        option(
+            DATA,
+            "Compare the figures by these columns of the table, separated by commas; of DICOM "
+            "files without a table by sex, age_band, manufacturer or model.",
+            metavar="NAMES",
+        ),
+    ] = "",
     unknown_images: Annotated[
         Path | None,
         option(
@@ -78,7 +88,7 @@ def evaluate(
             classifier,
             images,
             part=part,
-            data=data.settings(split_column),
+            data=data.settings(split_column, subgroup_columns),
             prevalence=prevalence,
             unknown_images=unknown_images,
             reporter=reporter,

@@ -311,10 +311,12 @@ class DataOptions:
         ),
     ] = ""
 
-    def settings(self, split_column: str | None = None) -> DataSettings:
+    def settings(self, split_column: str | None = None, subgroup_columns: str = "") -> DataSettings:
         from kit.data import DataSettings
 
-        return DataSettings(split_column=split_column, **vars(self))
+        return DataSettings(
+            split_column=split_column, subgroup_columns=subgroup_columns, **vars(self)
+        )
 
 
 SplitColumnOption = Annotated[

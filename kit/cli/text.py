@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kit.evaluation.metrics import Accuracy, Evaluation
@@ -12,6 +13,7 @@ from kit.model.spec import OperatingPoint, PreprocessSpec
 
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import ModelEvaluation
+    from kit.evaluation.subgroups import Gap, Subgroup
     from kit.evaluation.thresholds import Operation, ThresholdFigures
     from kit.evaluation.unknown import UnknownFigures
     from kit.workflows.compare import Comparison
@@ -29,6 +31,8 @@ def model_evaluation_text(
         parts.append(known_text(result.known))
     if result.unknown is not None:
         parts.append(unknown_text(result.unknown))
+    if result.subgroup_values:
+        parts.append(subgroups_text(*result.subgroups(positive)))
     if positive is not None:
         parts.append(thresholds_text(positive, result.table(positive, prevalence)))
     return "\n".join(parts)
@@ -98,6 +102,28 @@ def operation_text(operation: Operation) -> str:
         f"  at a prevalence of {found['prevalence']:g}: PPV {_share(found['ppv'])}, "
         f"NPV {_share(found['npv'])}",
     ]
+    return "\n".join(lines)
+
+
+def subgroups_text(subgroups: Sequence[Subgroup], gaps: Sequence[Gap]) -> str:
+    """Figures of each subgroup, and where they are furthest apart."""
+    lines = []
+    width = max((len(one.value) for one in subgroups), default=0)
+    for column, of_column in groupby(subgroups, lambda one: one.column):
+        lines += ["", f"by {column} (95 % intervals):"]
+        for one in of_column:
+            figures = [
+                f"{name} {'of too few to judge' if share is None else share}"
+                for name, share in one.figures.items()
+            ]
+            area = [] if one.auc is None else [f"AUC {one.auc}"]
+            lines.append(f"  {one.value:{width}}  {', '.join([*figures, *area])}")
+        lines += [
+            f"  largest gap in {gap.figure}: {gap.difference:.4f} "
+            f"({gap.interval[0]:.4f} to {gap.interval[1]:.4f}), {gap.worst} below {gap.best}"
+            for gap in gaps
+            if gap.column == column
+        ]
     return "\n".join(lines)
 
 

@@ -46,6 +46,7 @@ class LabelledImage:
         group: digest of what the image belongs to (a patient) and must not be parted from. Never
             the key itself: what is not here can't reach an output file.
         part: one of PARTS, if the folders or a table give it.
+        subgroups: name and value of what it is to be compared by, in the order asked for.
     """
 
     path: str
@@ -53,6 +54,7 @@ class LabelledImage:
     digest: str
     group: str | None = None
     part: str | None = None
+    subgroups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Entry:
     label: str
     group: str | None = None
     part: str | None = None
+    subgroups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -491,7 +494,9 @@ def _hash(
             left_out.append((entry.path, f"expected a readable file: {error.strerror}"))
         else:
             label = numbers[label_of(entry.label)]
-            images.append(LabelledImage(entry.path, label, digest, group, entry.part))
+            images.append(
+                LabelledImage(entry.path, label, digest, group, entry.part, entry.subgroups)
+            )
     return images
 
 

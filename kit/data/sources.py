@@ -8,8 +8,8 @@ import io
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +31,7 @@ from kit.errors import DataError
 from kit.filenames import text_bytes
 from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
+from kit.runtime.dicom import DICOM_SUBGROUPS, HEAD_BYTES, is_dicom, subgroups_of
 
 UNMATCHED = "expected a name that the label pattern matches"
 """Why a file is left out that --label-regex gives no label."""
@@ -56,6 +57,8 @@ class DataSettings:
             the first group, else of the whole match. Files that do not match are left out.
         label_names: names for the labels that are found, as in `0=normal,1=abnormal`. Empty: the
             labels as they are.
+        subgroup_columns: its columns by which figures are compared, separated by commas. Without a
+            table: what DICOM files say themselves, of DICOM_SUBGROUPS.
     """
 
     labels_csv: Path | None = None
@@ -66,6 +69,7 @@ class DataSettings:
     label_regex: str = ""
     label_columns: str = ""
     label_names: str = ""
+    subgroup_columns: str = ""
 
     def __post_init__(self) -> None:
         if self.labels_csv is None:
@@ -74,6 +78,12 @@ class DataSettings:
                 if getattr(self, name) != defaults.get(name):
                     flag = name.replace("_", "-")
                     raise ValueError(f"expected --labels-csv beside --{flag}, which names a column")
+            known = ", ".join(DICOM_SUBGROUPS)
+            if strangers := {*self.subgroups()} - {*DICOM_SUBGROUPS}:
+                raise ValueError(
+                    "expected --labels-csv beside --subgroup-columns, or only what DICOM files say "
+                    f"themselves ({known}), got {listed(strangers)}"
+                )
         elif self.label_regex:
             raise ValueError("expected labels from --labels-csv or by --label-regex, got both")
         try:
@@ -95,6 +105,11 @@ class DataSettings:
     def one_hot_columns(self) -> tuple[str, ...]:
         """The columns of `label_columns`."""
         return tuple(name.strip() for name in self.label_columns.split(",") if self.label_columns)
+
+    def subgroups(self) -> tuple[str, ...]:
+        """The columns of `subgroup_columns`."""
+        names = (name.strip() for name in self.subgroup_columns.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def names_of_labels(self) -> dict[str, str]:
         """What `label_names` says; raises ValueError where it is wrong."""
@@ -142,8 +157,24 @@ def load_dataset(
     if settings.labels_csv is not None:
         return _from_table(check_root(images), settings.labels_csv, settings, names, labels)
     if settings.label_regex:
-        return _from_names(check_root(images), settings.label_regex, names, labels)
-    return scan_images(images, labels=labels, name_of=lambda folder: _named(folder, names))
+        dataset = _from_names(check_root(images), settings.label_regex, names, labels)
+    else:
+        dataset = scan_images(images, labels=labels, name_of=lambda folder: _named(folder, names))
+    return _with_dicom_subgroups(dataset, settings.subgroups()) if settings.subgroups() else dataset
+
+
+def _with_dicom_subgroups(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The data set with what its DICOM files say of themselves."""
+    images = []
+    for image in dataset.images:
+        with (dataset.root / image.path).open("rb") as file:
+            known = {}
+            if is_dicom(file.read(HEAD_BYTES)):
+                file.seek(0)
+                known = subgroups_of(file)
+        told = tuple((name, known.get(name, "")) for name in names)
+        images.append(replace(image, subgroups=told))
+    return replace(dataset, images=tuple(images))
 
 
 def _named(label: str, names: Mapping[str, str]) -> str:
@@ -252,7 +283,8 @@ def _from_table(
             )
         else:
             path = matches[0]
-            entry = Entry(path, label, _digest(key) if key else None, part)
+            subgroups = tuple((name, row[name].strip()) for name in settings.subgroups())
+            entry = Entry(path, label, _digest(key) if key else None, part, subgroups)
             before, first = entries.setdefault(path, (line, entry))
             if first != entry:
                 problems.add(line, _contradiction(entry, first, before))
@@ -384,9 +416,10 @@ def _contradiction(entry: Entry, first: Entry, before: int) -> str:
         "label": f"{entry.label}, in line {before} {first.label}",
         "part": f"{entry.part}, in line {before} {first.part}",
         "group": f"another one in line {before}",  # its name may be a patient's
+        "subgroups": f"others in line {before}",
     }
     kind = next(kind for kind in kinds if getattr(entry, kind) != getattr(first, kind))
-    return f"expected one {kind} for {entry.path}, got {kinds[kind]}"
+    return f"expected one {kind.removesuffix('s')} for {entry.path}, got {kinds[kind]}"
 
 
 def _digest(key: str) -> str:
@@ -422,6 +455,7 @@ def _rows(
             *(settings.one_hot_columns() or (settings.label_column,)),
             settings.group_column,
             settings.split_column,
+            *settings.subgroups(),
         )
         if name
     ]
@@ -463,7 +497,7 @@ def _check_header(header: list[str], wanted: list[str], line: int, problems: _Pr
                 line,
                 f"expected a column {name} once, got it {count} times among {listed(header)}: "
                 "name columns with --path-column, --label-column or --label-columns, "
-                "--group-column, --split-column",
+                "--group-column, --split-column, --subgroup-columns",
             )
     problems.raise_if_any()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_d
 from kit.data.split import groups_of
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
+from kit.evaluation.subgroups import Gap, Subgroup, compare_subgroups
 from kit.evaluation.thresholds import Operation, ThresholdFigures, threshold_table
 from kit.evaluation.unknown import UnknownFigures, strangeness, unlabelled_images
 from kit.model.spec import ModelCard
@@ -38,6 +39,8 @@ class ModelEvaluation:
         unknown: how images of something else are told from these; None without such.
         known: share of these images that the file does not answer `unknown`; None where it has no
             such answer. The other figures are of the scores, whatever is answered `unknown`.
+        subgroup_values: by the name of each column that figures are compared by, its value for
+            every image.
     """
 
     evaluation: Evaluation
@@ -50,6 +53,26 @@ class ModelEvaluation:
     paths: tuple[str, ...] = field(repr=False)
     unknown: UnknownFigures | None = None
     known: Accuracy | None = None
+    subgroup_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def subgroups(
+        self, positive: str | None = None
+    ) -> tuple[tuple[Subgroup, ...], tuple[Gap, ...]]:
+        """See compare_subgroups.
+
+        Args:
+            positive: the positive label; None: that of the operating point, if the file has one.
+        """
+        point = None if self.operation is None else self.operation.point
+        label = positive or (None if point is None else point.positive)
+        return compare_subgroups(
+            self.subgroup_values,
+            self.scores,
+            self.truth,
+            positive=None if label is None else self.evaluation.labels.index(label),
+            point=point if point is not None and point.positive == label else None,
+            groups=self.groups,
+        )
 
     def table(self, positive: str, prevalence: float | None = None) -> tuple[ThresholdFigures, ...]:
         """Thresholds of one label's score; raises ValueError for a label that the model lacks."""
@@ -76,6 +99,10 @@ class ModelEvaluation:
             data["unknown"] = self.unknown.to_json()
         if positive is not None:
             data["thresholds"] = [row.to_json() for row in self.table(positive, prevalence)]
+        if self.subgroup_values:
+            found, gaps = self.subgroups(positive)
+            data["subgroups"] = [one.to_json() for one in found]
+            data["gaps"] = [gap.to_json() for gap in gaps]
         return {**data, "left_out": dict(self.left_out)}
 
 
@@ -216,6 +243,10 @@ def evaluate_model(
         tuple(paths),
         unknown,
         known,
+        {
+            name: tuple(dict(image.subgroups)[name] for image in dataset.images)
+            for name in (data or DataSettings()).subgroups()
+        },
     )
 
 

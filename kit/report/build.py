@@ -223,6 +223,7 @@ def _of_file(
         )
         left_out = tuple(("", _without_names(reason, paths)) for _, reason in left_out)
     metrics: Mapping[str, Any] = {} if card is None else card.metrics
+    subgroups, gaps = scored.subgroups(positive) if scored.subgroup_values else ((), ())
     return Report(
         title=title,
         model="a model without a card" if card is None else _model_text(card),
@@ -253,6 +254,8 @@ def _of_file(
         accepted=tuple(_accepted(screening)),
         intended_use="" if card is None else card.intended_use,
         limits=limits(scored, counts, screening is not None),
+        subgroups=subgroups,
+        gaps=gaps,
     )
 
 

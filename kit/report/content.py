@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kit.evaluation.evaluate import ModelEvaluation
 from kit.evaluation.metrics import Accuracy, Agreement
 from kit.evaluation.ranking import Ranking
+from kit.evaluation.subgroups import Gap, Subgroup
 from kit.evaluation.thresholds import ThresholdFigures
 from kit.evaluation.unknown import UnknownFigures
 from kit.model.preprocess import Pixels
@@ -144,6 +145,8 @@ class Report:
         accepted: images that a screening file does not call unknown, by which they are.
         intended_use: as its maker said it.
         limits: what follows from the data.
+        subgroups: figures of each subgroup of the images.
+        gaps: where these are furthest apart.
     """
 
     title: str
@@ -170,3 +173,5 @@ class Report:
     accepted: tuple[tuple[str, Accuracy], ...]
     intended_use: str
     limits: tuple[str, ...]
+    subgroups: tuple[Subgroup, ...] = ()
+    gaps: tuple[Gap, ...] = ()

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kit.evaluation.calibration import ReliabilityBin
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.ranking import Ranking
+from kit.evaluation.subgroups import Subgroup
 from kit.report.svg import INK, LINE, REST, SERIES, to_svg
 
 if TYPE_CHECKING:
@@ -147,6 +150,24 @@ def reliability(bins: Iterable[ReliabilityBin]) -> str:
     images = sum(one.n for one in filled)
     title = f"Share of right answers against the score they had, in {len(filled)} bins, N={images}"
     return to_svg(figure, "reliability", title)
+
+
+def forest(subgroups: Sequence[Subgroup]) -> str:
+    """A line for each subgroup and figure: the share with its 95 % interval, by number."""
+    names = list(subgroups[0].figures)
+    figure = _figure(0.5 + 0.22 * len(subgroups) * len(names) + 0.3 * len(names))
+    axes = np.atleast_1d(figure.subplots(len(names), sharex=True))
+    for axis, name in zip(axes, names, strict=True):
+        for row, one in enumerate(subgroups):
+            share = one.figures[name]
+            if share is not None:
+                axis.plot([share.low, share.high], [row, row], color=SERIES[0], linewidth=1.2)
+                axis.plot([share.value], [row], "o", color=SERIES[0], markersize=4)
+        _dress(axis, name, "")
+        axis.set_yticks(range(len(subgroups)), [str(row + 1) for row in range(len(subgroups))])
+        axis.set_ylim(len(subgroups) - 0.5, -0.5)
+    axes[-1].set_xlim(right=1.005)
+    return to_svg(figure, "subgroups", f"{', '.join(names)} of {len(subgroups)} subgroups")
 
 
 def _figure(height: float = _HEIGHT) -> Figure:

@@ -46,6 +46,8 @@ def render(report: Report) -> str:
         drawings["precision_recall"] = plots.precision_recall(curves)
     if calibration is not None:
         drawings["reliability"] = plots.reliability(calibration.bins)
+    if report.subgroups:
+        drawings["subgroups"] = plots.forest(report.subgroups)
     template = files("kit.report").joinpath("template.html").read_text("utf-8")
     return environment.from_string(template).render(
         report=report,

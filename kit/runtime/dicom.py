@@ -104,6 +104,41 @@ def patient_group(file: BinaryIO) -> str | None:
     return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
 
+DICOM_SUBGROUPS = ("sex", "age_band", "manufacturer", "model")
+"""What `subgroups_of` tells."""
+_AGES = ((18, "under 18"), (40, "18 to 39"), (65, "40 to 64"), (200, "65 and over"))
+
+
+def subgroups_of(file: BinaryIO) -> dict[str, str]:
+    """What figures may be compared by, by the names of DICOM_SUBGROUPS, as far as it is told.
+
+    Nothing of it tells one person from the others of the same band. Raises MissingDependencyError.
+    """
+    pydicom, _ = _pydicom()
+    tags = ["PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"]
+    try:
+        data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        sex, age, manufacturer, model = (str(data.get(name) or "").strip() for name in tags)
+    except Exception:  # damaged: reading its pixels will say so
+        return {}
+    told = {
+        "sex": sex.upper(),
+        "age_band": _age_band(age),
+        "manufacturer": manufacturer,
+        "model": model,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _age_band(age: str) -> str:
+    """Of a DICOM age string, such as 034Y, 006M, 012W or 003D; empty where it is none."""
+    number, unit = age[:-1], age[-1:].upper()
+    if not number.isdecimal() or unit not in "YMWD":
+        return ""
+    years = int(number) // {"Y": 1, "M": 12, "W": 52, "D": 365}[unit]
+    return next((band for below, band in _AGES if years < below), "")
+
+
 def dicom_facts(file: BinaryIO) -> tuple[str, int, int]:
     """Photometric interpretation, columns and rows.
 

@@ -13,7 +13,7 @@ from places import FILES
 
 from kit.data import SplitSettings, load_dataset, split_dataset
 from kit.errors import ImageError, ImageWarning, MissingDependencyError
-from kit.runtime.dicom import dicom_facts, patient_group
+from kit.runtime.dicom import dicom_facts, patient_group, subgroups_of
 from kit.runtime.images import read_image
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom", exc_type=ImportError)
@@ -474,4 +474,43 @@ def test_of_an_image_in_a_folder_the_warning_is_one_line(tmp_path, capfd, monkey
     assert capfd.readouterr().err.splitlines() == [
         "warning: a DICOM file has an impossible window (width 0, LINEAR): the range of its pixels "
         "is taken instead"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("elements", "told"),
+    [
+        (
+            {"PatientSex": "f", "PatientAge": "034Y", "Manufacturer": " Acme "},
+            {"sex": "F", "age_band": "18 to 39", "manufacturer": "Acme"},
+        ),
+        (
+            {"PatientAge": "006M", "ManufacturerModelName": "X 1"},
+            {"age_band": "under 18", "model": "X 1"},
+        ),
+        ({"PatientAge": "090Y"}, {"age_band": "65 and over"}),
+        ({"PatientAge": "040Y"}, {"age_band": "40 to 64"}),
+        ({}, {}),
+    ],
+)
+def test_what_figures_may_be_compared_by(elements, told):
+    """Bands and makes, and nothing that tells one person from another."""
+    file = content(dicom(np.zeros((4, 4), np.uint8), PatientName="Adam", PatientID="7", **elements))
+    assert subgroups_of(io.BytesIO(file)) == told
+    assert subgroups_of(io.BytesIO(b"no DICOM")) == {}
+
+
+def test_subgroups_of_a_folder_of_dicom_files(tmp_path):
+    from kit.data import DataSettings
+
+    for number, (label, sex) in enumerate(
+        (("ill", "F"), ("ill", "M"), ("well", "F"), ("well", ""))
+    ):
+        (tmp_path / label).mkdir(exist_ok=True)
+        pixels = np.full((4, 4), number, np.uint8)
+        elements = {"PatientSex": sex} if sex else {}
+        (tmp_path / label / f"{number}.dcm").write_bytes(content(dicom(pixels, **elements)))
+    dataset = load_dataset(tmp_path, DataSettings(subgroup_columns="sex,model"))
+    assert [image.subgroups for image in dataset.images] == [
+        (("sex", sex), ("model", "")) for sex in ("F", "M", "F", "")
     ]
