@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from kit.cli import (
+    audit,
     benchmark,
     calibrate,
     check,
@@ -23,6 +24,7 @@ from kit.cli import (
     info,
     label,
     package,
+    sign,
     sweep,
     train,
     weights,
@@ -37,6 +39,7 @@ app = application(
 )
 weights_app = application(help="Fetch pretrained weights.")
 deploy_app = application(help="Bring a model to a device.")
+audit_app = application(help="Check the log of answers that a device kept.")
 
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo.demo, "kit demo --output kit-demo"),
@@ -95,11 +98,18 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "kit package theirs.tflite --labels labels.txt --mean 127.5 --std 127.5 \\\n"
         "    --output ours.tflite",
     ),
+    (
+        "sign",
+        sign.sign,
+        "kit sign clinic.tflite --key clinic.key --new-key\n"
+        "kit sign clinic.tflite --key clinic.key",
+    ),
 )
 _DEPLOY = (
     ("pi", deploy.pi, "kit deploy pi run/model_int8.tflite --output pi/"),
     ("android", deploy.android, "kit deploy android run/model_int8.tflite"),
 )
+_AUDIT = (("verify", audit.verify, "kit audit verify audit.jsonl"),)
 _WEIGHTS = (("pull", weights.pull, "kit weights pull weights/ --backbone mobilenet_v1 --every"),)
 
 
@@ -122,6 +132,8 @@ def _add(group: typer.Typer, commands: tuple[tuple[str, Callable[..., None], str
 
 _add(app, _COMMANDS)
 _add(deploy_app, _DEPLOY)
+_add(audit_app, _AUDIT)
 _add(weights_app, _WEIGHTS)
 app.add_typer(deploy_app, name="deploy")
+app.add_typer(audit_app, name="audit")
 app.add_typer(weights_app, name="weights")

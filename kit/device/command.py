@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn, TextIO
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from kit import __version__
 from kit.device import calibrate
@@ -26,6 +26,10 @@ from kit.model.spec import OUTPUT_KINDS, RESIZE_METHODS
 from kit.reporting import plain_warnings
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.paths import image_paths
+
+if TYPE_CHECKING:
+    from kit.device.audit import AuditLog
+    from kit.device.second_reading import SecondReading
 
 
 def run_doctor(style: str, out: TextIO) -> int:
@@ -71,7 +75,12 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
     from kit.device.watch import label_into, watch
 
     rotate_mb = ROTATE_MB if options.rotate_mb is None else options.rotate_mb
-    with ResultsFile(options.output, options.model, rotate_mb) as results:
+    with ExitStack() as stack:
+        before = []
+        for one in _beside_results(classifier, options):
+            stack.callback(one.__exit__, None, None, None)
+            before.append(one.append)
+        results = stack.enter_context(ResultsFile(options.output, options.model, rotate_mb, before))
         if options.watch:
             print(
                 f"watching {options.watch}; {options.output} has rows of {results.found} images",
@@ -93,6 +102,20 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
         file=err,
     )
     return not tally.failed
+
+
+def _beside_results(
+    classifier: Classifier, options: argparse.Namespace
+) -> Iterator[AuditLog | SecondReading]:
+    """What else is kept of each row."""
+    if options.audit:
+        from kit.device.audit import AuditLog
+
+        yield AuditLog(options.audit, classifier.file, options.audit_paths)
+    if options.uncertain_to:
+        from kit.device.second_reading import SecondReading
+
+        yield SecondReading(options.uncertain_to)
 
 
 @contextmanager
@@ -157,6 +180,7 @@ The exit status is 0, 1 if anything failed, and 2 for a mistake on the command l
     add("--version", action="version", version=f"kit-label {__version__}", help=_VERSION_HELP)
     _add_answers(parser)
     _add_recording(parser)
+    _add_keeping(parser)
     _add_checks(parser)
     calibrate.add_options(parser)
     _add_foreign_model(parser)
@@ -260,6 +284,23 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("beside --output").add_argument
+    add(
+        "--audit",
+        metavar="FILE",
+        help="Append every answer to this log too, in which each entry carries the hash of the one "
+        "before; kit audit verify finds changes.",
+    )
+    add("--audit-paths", action="store_true", help="Name the images' paths in the log.")
+    add(
+        "--uncertain-to",
+        metavar="FOLDER",
+        help="Copy uncertain and unknown images to this folder, with a table for a person to label "
+        "them.",
+    )
+
+
 def _add_checks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("checks of this device").add_argument
     add(
@@ -277,6 +318,12 @@ def _add_checks(parser: argparse.ArgumentParser) -> None:
         "--benchmark",
         action="store_true",
         help="Measure speed and memory with one image, or with a drawn one.",
+    )
+    add(
+        "--require-signature",
+        metavar="PUBLIC",
+        help="Run MODEL only if it is what the owner of this public key signed (kit sign); needs "
+        "the extra sign.",
     )
     add(
         "--write",
@@ -383,6 +430,12 @@ def _mistake(options: argparse.Namespace) -> str | None:
             options.rotate_mb is not None and not options.output,
             "expected --rotate-mb beside --output",
         ),
+        (
+            (options.audit or options.uncertain_to) and not options.output,
+            "expected --audit and --uncertain-to beside --output",
+        ),
+        (options.audit_paths and not options.audit, "expected --audit-paths beside --audit"),
+        (options.uncertain_to and options.camera, "expected --uncertain-to without --camera"),
     )
     recording = options.output or options.explain or options.format == "csv"
     others = any(tasks[1:]) or bool(recording)
@@ -402,6 +455,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.doctor:
             return run_doctor(options.format, sys.stdout)
+        if options.require_signature:
+            from kit.device.signature import check_signature
+
+            check_signature(options.model, options.require_signature)
         if options.benchmark:
             run_benchmark(options, sys.stdout, sys.stderr)
             return 0

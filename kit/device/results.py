@@ -20,11 +20,13 @@ import stat
 import time
 from array import array
 from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from kit.device.appending import append_whole, open_alone
 from kit.errors import KitError
 from kit.filenames import text_bytes
 from kit.runtime.classifier import Classification, Failure
@@ -73,6 +75,7 @@ class ResultsFile:
         path: str | os.PathLike[str],
         model: str | os.PathLike[str],
         rotate_mb: float = ROTATE_MB,
+        before: Sequence[Callable[[Mapping[str, object], str], None]] = (),
     ) -> None:
         """Repairs and reads what is there, and locks it.
 
@@ -80,6 +83,8 @@ class ResultsFile:
             path: the CSV; it need not exist.
             model: the model's file; rows hold the first 12 digits of its SHA-256.
             rotate_mb: megabytes at which a new file is begun.
+            before: functions that get each row, and the path of its image, before it is written:
+                what they do is done for every row that the file has.
 
         Raises:
             KitError: another file has this name, or another process writes to it.
@@ -90,6 +95,7 @@ class ResultsFile:
             raise ValueError(f"expected megabytes above 0 for rotate_mb, got {rotate_mb:g}")
         self.path = os.path.abspath(path)
         self._most_bytes = rotate_mb * 1e6
+        self._before = before
         self._known = _Hashes()
         self._synced = time.monotonic()
         with open(model, "rb") as file:
@@ -97,14 +103,14 @@ class ResultsFile:
         for older in self._rotated():
             with open(older, "rb") as rows:
                 self._read(rows, older)
-        self._file = self._open()
+        self._file = open_alone(self.path, "--output")
         try:
             with open(self.path, "rb") as rows:
                 sound = self._read(rows, self.path)
             self._file.truncate(sound)
             self._file.seek(sound)
             if not sound:
-                self._write(_HEADER)
+                append_whole(self._file, _HEADER, self.path)
         except BaseException:
             self._file.close()
             raise
@@ -164,9 +170,11 @@ class ResultsFile:
             if result.unfamiliarity is not None:
                 row["unknown"] = result.unknown
                 row["unfamiliarity"] = f"{result.unfamiliarity:.6f}"
+        for told in self._before:
+            told(row, path)
         with io.StringIO() as line:
             csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
-            self._write(text_bytes(line.getvalue()))
+            append_whole(self._file, text_bytes(line.getvalue()), self.path)
         self._known.insert(self._key(shown, state))
         if time.monotonic() - self._synced >= _SYNC_SECONDS:
             self.sync()
@@ -176,38 +184,6 @@ class ResultsFile:
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
-    def _open(self) -> io.FileIO:
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        if os.path.exists(self.path) and file_state(self.path) is None:
-            raise KitError(f"{self.path}: expected a file, got something else: choose another")
-        file = io.FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
-        try:
-            import fcntl
-        except ImportError:  # Windows, which runs no service of ours
-            return file
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise KitError(
-                f"{self.path}: expected to be alone with it, another kit-label writes to it: "
-                "stop that one, or choose another --output"
-            ) from error
-        return file
-
-    def _write(self, line: bytes) -> None:
-        before = self._file.tell()
-        try:
-            # In one piece: what stops the process comes before or after.
-            written = self._file.write(line)
-            while written < len(line):  # the disk is full: the next attempt says so
-                written += self._file.write(line[written:])
-        except OSError as error:
-            self._file.truncate(before)
-            self._file.seek(before)
-            error.filename = self.path
-            raise
-
     def _rotate(self) -> None:
         folder, name = os.path.split(self.path)
         stem, suffix = os.path.splitext(name)
@@ -215,9 +191,11 @@ class ResultsFile:
         self.sync()
         os.rename(self.path, os.path.join(folder, f"{stem}-{number:04}{suffix}"))
         full = self._file
-        self._file = self._open()  # where it fails, the full one is still open, for __exit__
+        self._file = open_alone(
+            self.path, "--output"
+        )  # where it fails, the full one is still open, for __exit__
         full.close()
-        self._write(_HEADER)
+        append_whole(self._file, _HEADER, self.path)
 
     def _rotated(self) -> list[str]:
         folder = os.path.dirname(self.path)

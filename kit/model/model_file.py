@@ -29,6 +29,8 @@ from kit.model.spec import ModelCard, load_json
 
 LABELS_NAME = "labels.txt"
 CARD_NAME = "kit.json"
+SIGNATURE_NAME = "kit.signature"
+"""See kit.device.signature."""
 ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What zipfile raises for an archive that is damaged, or of a kind that it does not read."""
 _ENTRY_LIMIT_BYTES = 4 << 20  # far above any label list or card; an archive that claims more lies
@@ -165,7 +167,8 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
 
     Args:
         content: a file with a card, as `read_model_file` takes it.
-        changes: fields of ModelCard's JSON object. Fields that this kit does not know stay too.
+        changes: fields of ModelCard's JSON object. Fields that this kit does not know stay too; a
+            signature does not, since it was over the card that was.
 
     Raises:
         SpecError: no card has such values.
@@ -176,6 +179,7 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
     end = min(info.header_offset for info in infos)
     card = {**load_json(files[CARD_NAME], CARD_NAME), **changes}
     files[CARD_NAME] = card_content(card)
+    files.pop(SIGNATURE_NAME, None)  # it was of another card
     ModelCard.from_json(load_json(files[CARD_NAME], CARD_NAME))
     return append_files(content[:end], files)
 

@@ -38,7 +38,7 @@ from kit.training.fitting import (
     seed_everything,
 )
 from kit.training.photographs import Kept, Photographs
-from kit.training.teachers import Teacher, Teachers, blended
+from kit.training.teachers import SHARE, Teacher, Teachers, blended
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,8 @@ class FineTuneSettings:
         remember: weight of the remembering term beside the cross-entropy: 1 minus the cosine of
             the pretrained bottleneck of the same changed photograph and a linear projection of the
             one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
-            features). 0: none. None: the backbone's own.
+            features). With teachers it is beside the labels' share of the cross-entropy, a third.
+            0: none. None: the backbone's own.
     """
 
     layers: int | str = NONE
@@ -184,7 +185,9 @@ def fine_tune(
     further: dict[str, Further] = {}
     if remember:
         outputs[_PROJECTION] = _projected(bottleneck)
-        further[_PROJECTION] = Further(_one_minus_cosine, remember)
+        # Beside the labels' own share of the cross-entropy, as without teachers.
+        weight = remember * (1 - SHARE) if teachers else remember
+        further[_PROJECTION] = Further(_one_minus_cosine, weight)
     model = keras.Model(inputs, outputs if further else outputs[SCORES])
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())

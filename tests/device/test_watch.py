@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kit.device import results
 from kit.device.command import main
 from kit.device.results import ResultsFile
 from kit.device.watch import LOOK_SECONDS, watch
@@ -270,10 +271,10 @@ def test_a_results_file_that_is_none(model, photos, tmp_path, capsys):
 
 
 def test_a_full_disk_is_told_in_one_line(model, photos, tmp_path, capsys, monkeypatch):
-    def write(self, line):
-        raise OSError(errno.ENOSPC, "No space left on device", self.path)
+    def write(file, line, path):
+        raise OSError(errno.ENOSPC, "No space left on device", path)
 
-    monkeypatch.setattr(ResultsFile, "_write", write)
+    monkeypatch.setattr(results, "append_whole", write)
     output = tmp_path / "results.csv"
     assert main([str(model), str(photos), "--output", str(output)]) == 1
     assert capsys.readouterr().err == (
