@@ -24,6 +24,7 @@ from kit.cli import (
     info,
     label,
     package,
+    report,
     sign,
     sweep,
     train,
@@ -98,6 +99,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "kit package theirs.tflite --labels labels.txt --mean 127.5 --std 127.5 \\\n"
         "    --output ours.tflite",
     ),
+    ("report", report.report, "kit report run/model_int8.tflite --output model-card.md"),
     (
         "sign",
         sign.sign,

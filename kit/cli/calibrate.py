@@ -18,6 +18,8 @@ from kit.cli.options import (
 from kit.cli.terminal import TerminalReporter, print_json
 from kit.cli.train import TargetOptions
 
+_PICTURES = (".png", ".svg", ".pdf")
+
 
 def calibrate(
     model: ModelArgument,
@@ -41,6 +43,14 @@ def calibrate(
             metavar="REGEX",
         ),
     ] = "",
+    plot: Annotated[
+        Path | None,
+        option(
+            OUTPUT,
+            "Draw how many of 1,000 are referred and missed at each threshold: a PNG, SVG or PDF.",
+            metavar="FILE",
+        ),
+    ] = None,
     format: FormatOption = "text",
     force: ForceOption = False,
 ) -> None:
@@ -48,7 +58,14 @@ def calibrate(
     from kit.evaluation.on_site import adjust_on_site, adjusted_text
     from kit.files import check_absent, write_beside
 
-    check_absent(output, force)
+    for path in (output, plot):
+        if path is not None:
+            check_absent(path, force)
+    if plot is not None and (plot.suffix.lower() not in _PICTURES or targets.positive is None):
+        raise ValueError(
+            f"expected --plot FILE that ends in {', '.join(_PICTURES)}, beside --positive, "
+            f"got {plot}"
+        )
     adjusted = adjust_on_site(
         *(model, images, note),
         targets=targets.settings(),
@@ -57,6 +74,10 @@ def calibrate(
         reporter=TerminalReporter(),
     )
     write_beside(output, adjusted.content, force)
+    if plot is not None and adjusted.operation is not None:
+        from kit.report.plots import referred_and_missed
+
+        referred_and_missed(adjusted.curve, adjusted.operation.point, plot)
     if format == "json":
         print_json({"output": str(output), **adjusted.to_json()})
     else:

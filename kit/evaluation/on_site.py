@@ -43,6 +43,7 @@ from kit.runtime.paths import image_paths
 ON_SITE = "on_site"
 """Name of the images of that place among the card's metrics."""
 
+_DRAWN = tuple(step / 100 for step in range(1, 100))
 LEAST_FOR_UNKNOWN = 20
 """Images for the limit of the unknown; with fewer, one that accepts 95 % accepts them all."""
 
@@ -56,6 +57,7 @@ class Adjusted:
         images: how many images were looked at.
         operation: the new operating point, and what it does on these images; None: it stays.
         table: what other thresholds would do, at the same prevalence.
+        curve: the same, at a hundred thresholds, to be drawn.
         unfamiliarity: the new limit of the unknown and the share of these images that it accepts;
             None: it stays.
     """
@@ -64,6 +66,7 @@ class Adjusted:
     images: int
     operation: Operation | None
     table: tuple[ThresholdFigures, ...]
+    curve: tuple[ThresholdFigures, ...]
     unfamiliarity: tuple[float, Accuracy] | None
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def adjust_on_site(
         raise ValueError("expected a note on where this is done and who is answerable, got none")
     operation: Operation | None = None
     table: tuple[ThresholdFigures, ...] = ()
+    curve: tuple[ThresholdFigures, ...] = ()
     with Classifier.open(model) as classifier:
         card = classifier.file.card
         if card is None:
@@ -120,7 +124,7 @@ def adjust_on_site(
             answers = _answers(classifier, images, reporter)
         else:
             check_positive(targets.positive, classifier.labels)
-            answers, operation, table = _operate(
+            answers, operation, table, curve = _operate(
                 classifier, images, targets, data, group_regex, reporter
             )
     unfamiliarity = _limit(card, answers, targets is None, reporter)
@@ -135,7 +139,7 @@ def adjust_on_site(
             "activation_map": card.screening.activation_map,
         }
     content = with_card_fields(Path(model).read_bytes(), changes)
-    return Adjusted(content, len(answers), operation, table, unfamiliarity)
+    return Adjusted(content, len(answers), operation, table, curve, unfamiliarity)
 
 
 def _answers(
@@ -155,7 +159,8 @@ def _operate(
     data: DataSettings | None,
     group_regex: str,
     reporter: Reporter,
-) -> tuple[list[Answer], Operation, tuple[ThresholdFigures, ...]]:
+) -> tuple[list[Answer], Operation, tuple[ThresholdFigures, ...], tuple[ThresholdFigures, ...]]:
+    """What the model gives, the new operating point, the table and the curve."""
     dataset = load_dataset(images, data, classifier.labels)
     for line in dataset.warnings:
         reporter.warn(line)
@@ -181,6 +186,7 @@ def _operate(
         answers,
         Operation.of(point, scores, positive, targets.prevalence, groups),
         threshold_table(scores, positive, thresholds, targets.prevalence, groups),
+        threshold_table(scores, positive, _DRAWN, targets.prevalence, groups),
     )
 
 

@@ -19,6 +19,7 @@ from kit.export.exported import Exported
 from kit.export.heat_maps import HeatMaps
 from kit.export.scoring_set import ScoringSet
 from kit.model.spec import ModelCard, PreprocessSpec
+from kit.report.checklist import checklist
 from kit.report.content import (
     ClassCount,
     Confusion,
@@ -224,6 +225,7 @@ def _of_file(
         left_out = tuple(("", _without_names(reason, paths)) for _, reason in left_out)
     metrics: Mapping[str, Any] = {} if card is None else card.metrics
     subgroups, gaps = scored.subgroups(positive) if scored.subgroup_values else ((), ())
+    told_limits = limits(scored, counts, screening is not None)
     return Report(
         title=title,
         model="a model without a card" if card is None else _model_text(card),
@@ -253,9 +255,14 @@ def _of_file(
         unknown=scored.unknown,
         accepted=tuple(_accepted(screening)),
         intended_use="" if card is None else card.intended_use,
-        limits=limits(scored, counts, screening is not None),
+        limits=told_limits,
         subgroups=subgroups,
         gaps=gaps,
+        checklist=()
+        if card is None
+        else checklist(
+            card, left_out=len(left_out), subgroups=subgroups, gaps=gaps, limits=told_limits
+        ),
     )
 
 

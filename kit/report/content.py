@@ -17,6 +17,7 @@ from kit.evaluation.subgroups import Gap, Subgroup
 from kit.evaluation.thresholds import ThresholdFigures
 from kit.evaluation.unknown import UnknownFigures
 from kit.model.preprocess import Pixels
+from kit.report.checklist import Item
 from kit.report.latency import Latency
 
 HeatMap = Callable[[Path], tuple[Pixels, npt.NDArray[np.float32]]]
@@ -147,6 +148,7 @@ class Report:
         limits: what follows from the data.
         subgroups: figures of each subgroup of the images.
         gaps: where these are furthest apart.
+        checklist: what reviewers ask for; none of a model without a card.
     """
 
     title: str
@@ -175,3 +177,4 @@ class Report:
     limits: tuple[str, ...]
     subgroups: tuple[Subgroup, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    checklist: tuple[Item, ...] = ()

@@ -7,6 +7,7 @@ of kit.report.svg.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from kit.evaluation.calibration import ReliabilityBin
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.subgroups import Subgroup
+from kit.evaluation.thresholds import ThresholdFigures
+from kit.model.spec import OperatingPoint
 from kit.report.svg import INK, LINE, REST, SERIES, to_svg
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 # As wide as a phone: on a wider screen the letters grow with the drawing.
 _WIDTH, _HEIGHT = 4.2, 3.2  # inches
+PAPER_SERIES = "#1f6feb"
+"""For pictures that stand by themselves, outside the page and its colours."""
 _GUIDE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (3, 3)), "alpha": 0.7}
 
 
@@ -150,6 +155,40 @@ def reliability(bins: Iterable[ReliabilityBin]) -> str:
     images = sum(one.n for one in filled)
     title = f"Share of right answers against the score they had, in {len(filled)} bins, N={images}"
     return to_svg(figure, "reliability", title)
+
+
+def referred_and_missed(
+    curve: Sequence[ThresholdFigures], point: OperatingPoint, path: str | os.PathLike[str]
+) -> None:
+    """Writes a picture of what each threshold costs, of 1,000 images: PNG, SVG or PDF by its name.
+
+    Args:
+        curve: figures at thresholds in their order, all at one prevalence.
+        point: the operating point, which is marked.
+        path: the file.
+
+    Raises ValueError for another kind of file.
+    """
+    figure = _figure(_HEIGHT * 1.4)
+    axes = figure.subplots(2, sharex=True)
+    at = [row.threshold for row in curve]
+    for axis, name, counts in (
+        (axes[0], "referred", [row.referred_per_1000 for row in curve]),
+        (axes[1], "missed", [row.missed_per_1000 for row in curve]),
+    ):
+        values, lows, highs = zip(*counts, strict=True)
+        axis.fill_between(at, lows, highs, color=PAPER_SERIES, alpha=0.2, linewidth=0)
+        axis.plot(at, values, color=PAPER_SERIES, linewidth=1.6)
+        for threshold in {point.negative_below, point.positive_from}:
+            axis.axvline(threshold, color="black", linewidth=0.8, linestyle=(0, (3, 3)))
+        axis.set_ylabel(f"{name} of 1,000")
+        axis.set_ylim(bottom=0)
+        axis.grid(linewidth=0.4)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    axes[1].set_xlabel(f"positive from this score on, at a prevalence of {curve[0].prevalence:g}")
+    axes[1].set_xlim(0, 1)
+    figure.savefig(path, dpi=150)
 
 
 def forest(subgroups: Sequence[Subgroup]) -> str:

@@ -273,6 +273,12 @@ def test_a_device_gives_the_same_bytes(screening_model, clinic, tmp_path, form):
     again = on_a_device(screening_model, images, *asked, "--calibrate", device)
     assert again.returncode == 1
     assert "or --force" in again.stderr
+    drawn = tmp_path / "drawn.png"
+    picture = kit(
+        *("calibrate", screening_model, images, *asked),
+        *("--output", tmp_path / "y", "--plot", drawn),
+    )
+    assert (picture.exit_code == 0) == drawn.exists() == (form == "labelled")
     shown = kit(
         "calibrate", screening_model, images, *asked, "--output", tmp_path / "x", "--format", "json"
     )
