@@ -23,6 +23,7 @@ from kit.cli import (
     evaluate,
     info,
     label,
+    monitor,
     package,
     report,
     sign,
@@ -85,6 +86,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "kit label run/model_int8.tflite rose.jpg\n"
         "kit label run/model_int8.tflite photos/ --format csv",
     ),
+    ("monitor", monitor.monitor, "kit monitor results.csv --model clinic.tflite"),
     ("info", info.info, "kit info run/model_int8.tflite"),
     ("benchmark", benchmark.benchmark, "kit benchmark run/model_int8.tflite --runs 100"),
     (

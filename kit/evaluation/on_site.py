@@ -25,6 +25,7 @@ from kit.data.split import groups_of
 from kit.errors import DataError, ModelFileError
 from kit.evaluation.evaluate import answer_files, check_positive, scores_of, truth_of
 from kit.evaluation.metrics import Accuracy
+from kit.evaluation.monitoring import reference_of
 from kit.evaluation.thresholds import (
     STEPS,
     Operation,
@@ -129,6 +130,13 @@ def adjust_on_site(
             )
     unfamiliarity = _limit(card, answers, targets is None, reporter)
     changes: dict[str, Any] = {"history": [*card.history, _entry(card, note, len(answers))]}
+    point = card.operating_point if operation is None else operation.point
+    limit = None if unfamiliarity is None else unfamiliarity[0]
+    if limit is None and card.screening is not None:
+        limit = card.screening.unfamiliarity_threshold
+    values = None if limit is None else strangeness(answers)[1]
+    scores = np.array([answer.scores for answer in answers], np.float32)
+    changes["reference"] = reference_of(scores, card.labels, point, values, limit)
     if operation is not None:
         changes["operating_point"] = operation.point.to_json()
         measured = {"operating_point": {ON_SITE: operation.to_json()}}

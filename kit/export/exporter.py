@@ -15,6 +15,7 @@ from converters.tflite import convert_network
 from kit.errors import AccuracyError, ConversionError, DataError
 from kit.evaluation.evaluate import score_files
 from kit.evaluation.metrics import Agreement, Evaluation, Scores
+from kit.evaluation.monitoring import reference_of
 from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
 from kit.export.exported import Exported, Gates
 from kit.export.finish import finish
@@ -196,14 +197,14 @@ class Exporter:
         difference, count = self._compare_with_source(classifier, mode)
         measured.source_difference, measured.source_images = difference, count
         measured.scores = self._score(classifier, mode)
-        point, operation = self._operate(classifier, measured.scores)
+        point, operation, reference = self._operate(classifier, measured.scores)
         measured.evaluation, measured.agreement, figures = self._evaluate(measured.scores)
         conversion = {
             "largest_difference_to_source": round(difference, 9),
             "source_images": count,
         }
         metrics = {"conversion": conversion, **figures, **operation}
-        return replace(card, metrics=metrics, operating_point=point)
+        return replace(card, metrics=metrics, operating_point=point, reference=reference)
 
     def _evaluate(
         self, scores: Scores | None
@@ -225,11 +226,13 @@ class Exporter:
 
     def _operate(
         self, classifier: Classifier, scores: Scores | None
-    ) -> tuple[OperatingPoint | None, dict[str, Any]]:
-        """The operating point, chosen on the file's validation scores, and what it does."""
+    ) -> tuple[OperatingPoint | None, dict[str, Any], dict[str, Any]]:
+        """The operating point, chosen on the file's validation scores, what it does, and what is
+        kept of these scores.
+        """
         targets, validation, scoring_set = self._targets, self._validation, self._scoring_set
         if targets is None or validation is None or scoring_set is None or scores is None:
-            return None, {}
+            return None, {}, {}
         assert validation.truth is not None and scoring_set.truth is not None  # parts of a run
         chosen_on, unreadable = score_files(
             classifier, validation.root, validation.paths, self._reporter, "operating point"
@@ -255,7 +258,8 @@ class Exporter:
                 (scoring_set, scores, scoring_set.truth),
             )
         }
-        return point, {"operating_point": figures}
+        reference = reference_of(chosen_on, self._card.labels, point)
+        return point, {"operating_point": figures}, reference
 
     def _score(self, classifier: Classifier, mode: str) -> Scores | None:
         scoring_set = self._scoring_set

@@ -17,6 +17,7 @@ from converters.extra_outputs import (
 from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.errors import ConversionError, DataError, ImageError
 from kit.evaluation.metrics import Accuracy
+from kit.evaluation.monitoring import reference_of
 from kit.evaluation.unknown import accepting_threshold
 from kit.export.exported import Exported
 from kit.export.finish import finish
@@ -81,24 +82,29 @@ def screening_form(
     width, labels = features.shape[1], len(exported.card.labels)
     room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
     flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room))
-    figures, threshold = {}, 0.0
+    figures, threshold, reference = {}, 0.0, dict(exported.card.reference)
     for part in (validation, *([test] if test is not None else ())):
         found = _over_images(
             flatbuffer,
             part,
             spec,
-            lambda runner, row: runner.further(UNFAMILIARITY).reshape(-1),
+            lambda runner, row: np.append(runner.further(UNFAMILIARITY), row),
             reporter,
-        ).reshape(-1)
+        )
+        unfamiliarity, scores = found[:, 0], found[:, 1:]
         if part is validation:
-            threshold = accepting_threshold(found.astype(np.float64))
-        accepted = Accuracy.of_answers(found <= threshold, part.groups)
+            threshold = accepting_threshold(unfamiliarity.astype(np.float64))
+            if exported.card.output_kind == "scores":
+                labels_of, point = exported.card.labels, exported.card.operating_point
+                reference = reference_of(scores, labels_of, point, unfamiliarity, threshold)
+        accepted = Accuracy.of_answers(unfamiliarity <= threshold, part.groups)
         figures[part.name] = accepted.to_json("accepted")
     _check_scores(plain, flatbuffer, spec)
     card = replace(
         exported.card,
         screening=Screening(threshold, has_activation_map(plain)),
         metrics={**exported.card.metrics, "unknown": figures},
+        reference=reference,
     )
     file = finish(flatbuffer, card)
     return replace(exported, content=file.content, card=file.card, operators=file.operators)

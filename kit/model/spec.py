@@ -362,6 +362,8 @@ class ModelCard:
             in files that earlier kits made.
         history: each time that thresholds were chosen anew where the model is used, the oldest
             first: `date`, `note`, `images` and the values `before`.
+        reference: what the file said of the images that its thresholds are from, to tell later
+            whether others still look like them (see kit.evaluation.monitoring); empty: not kept.
     """
 
     backbone: str
@@ -386,6 +388,7 @@ class ModelCard:
     model_sha256: str = ""
     teachers: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.output_kind not in OUTPUT_KINDS:
@@ -422,7 +425,7 @@ class ModelCard:
             data["operating_point"] = self.operating_point.to_json()
         if self.output_kind == "scores":
             del data["output_kind"]
-        for name in ("teachers", "history"):
+        for name in ("teachers", "history", "reference"):
             if not data[name]:
                 del data[name]
         return data
@@ -457,6 +460,7 @@ class ModelCard:
             model_sha256=fields.get("model_sha256", str, ""),
             teachers=fields.texts("teachers", []),
             history=fields.objects("history"),
+            reference=fields.get("reference", dict, {}),
         )
 
 

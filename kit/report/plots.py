@@ -16,6 +16,7 @@ import numpy as np
 
 from kit.evaluation.calibration import ReliabilityBin
 from kit.evaluation.metrics import Accuracy
+from kit.evaluation.monitoring import Watch
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.subgroups import Subgroup
 from kit.evaluation.thresholds import ThresholdFigures
@@ -188,6 +189,27 @@ def referred_and_missed(
             axis.spines[side].set_visible(False)
     axes[1].set_xlabel(f"positive from this score on, at a prevalence of {curve[0].prevalence:g}")
     axes[1].set_xlim(0, 1)
+    figure.savefig(path, dpi=150)
+
+
+def evidence(watches: Sequence[Watch], path: str | os.PathLike[str]) -> None:
+    """Writes a picture of the capital that bets against "nothing has shifted" have won.
+
+    Raises ValueError for another kind of file than PNG, SVG or PDF.
+    """
+    figure = _figure(_HEIGHT * 0.8 * max(1, len(watches)))
+    axes = np.atleast_1d(figure.subplots(max(1, len(watches)), sharex=True))
+    for axis, watch in zip(axes, watches, strict=False):
+        powers = np.array(watch.capital) / np.log(10)
+        axis.plot(range(1, len(powers) + 1), powers, color=PAPER_SERIES, linewidth=1.2)
+        axis.axhline(watch.limit / np.log(10), color="black", linewidth=0.8, linestyle=(0, (3, 3)))
+        if watch.alarm is not None:
+            axis.plot([watch.alarm + 1], [powers[watch.alarm]], "o", color="black", markersize=5)
+        axis.set_ylabel(f"{watch.name}:\nevidence, powers of 10")
+        axis.grid(linewidth=0.4)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    axes[-1].set_xlabel("images; the dashed line is an alarm, a new month begins at 0")
     figure.savefig(path, dpi=150)
 
 
