@@ -46,6 +46,20 @@ def run_doctor(style: str, out: TextIO) -> int:
     return 0 if works(checks) else 1
 
 
+def run_monitor(options: argparse.Namespace, out: TextIO) -> bool:
+    """Tells whether results have shifted, as `kit monitor` does; returns whether none has."""
+    from kit.evaluation.monitoring import monitor, monitored_text
+
+    found = monitor([options.monitor], options.model)
+    if options.format == "json":
+        import json
+
+        out.write(json.dumps(found.to_json(), ensure_ascii=False) + "\n")
+    else:
+        out.write(monitored_text(found) + "\n")
+    return not found.alarms
+
+
 def run_benchmark(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
     """Measures the model on this machine, as `kit benchmark` does; prints text or JSON."""
     from kit.device.benchmark import benchmark, benchmark_text
@@ -315,6 +329,12 @@ def _add_checks(parser: argparse.ArgumentParser) -> None:
         help="Check that this device computes the same scores as the one that made the model.",
     )
     add(
+        "--monitor",
+        metavar="RESULTS",
+        help="Tell by this CSV file of --output whether the images have shifted since MODEL was set "
+        "up.",
+    )
+    add(
         "--benchmark",
         action="store_true",
         help="Measure speed and memory with one image, or with a drawn one.",
@@ -391,7 +411,7 @@ def _mistake(options: argparse.Namespace) -> str | None:
     """What is wrong with a combination of options; None where nothing is."""
     sources = [bool(options.images), bool(options.watch), options.camera]
     of_camera = (options.device, options.every, options.smooth)
-    tasks = (*sources, options.self_test, options.benchmark)
+    tasks = (*sources, options.self_test, options.benchmark, bool(options.monitor))
     rules = (
         (
             options.doctor and (options.model or any(tasks) or options.format == "csv"),
@@ -400,7 +420,11 @@ def _mistake(options: argparse.Namespace) -> str | None:
         (not options.doctor and options.model is None, "expected a MODEL, got none"),
         (
             not any(tasks) and not options.doctor,
-            "expected images to label, --watch, --camera, --self-test or --benchmark",
+            "expected images to label, --watch, --camera, --self-test, --benchmark or --monitor",
+        ),
+        (
+            options.monitor and (sum(tasks) > 1 or options.output or options.format == "csv"),
+            "expected --monitor alone, as text or json",
         ),
         (sum(sources) > 1, "expected images, --watch or --camera, got several of them"),
         (options.write and not options.benchmark, "expected --write beside --benchmark"),
@@ -462,6 +486,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.benchmark:
             run_benchmark(options, sys.stdout, sys.stderr)
             return 0
+        if options.monitor:
+            return 0 if run_monitor(options, sys.stdout) else 1
         if options.calibrate:
             calibrate.run_calibrate(options, sys.stdout, sys.stderr)
             return 0

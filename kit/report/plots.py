@@ -209,7 +209,7 @@ def evidence(watches: Sequence[Watch], path: str | os.PathLike[str]) -> None:
         axis.grid(linewidth=0.4)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    axes[-1].set_xlabel("images; the dashed line is an alarm, a new month begins at 0")
+    axes[-1].set_xlabel("images (the dashed line is an alarm)")
     figure.savefig(path, dpi=150)
 
 

@@ -203,6 +203,20 @@ def test_the_same_source_and_a_changed_one(model, field, tmp_path, capsys):
     assert "shifted" in monitored_text(found).lower()
 
 
+@pytest.mark.tf
+def test_a_device_says_the_same(model, field, tmp_path, capsys):
+    results = tmp_path / "results.csv"
+    labelled(model, field, results)
+    capsys.readouterr()
+    assert main([str(model), "--monitor", str(results)]) == 0
+    assert capsys.readouterr().out == monitored_text(monitor([results], model)) + "\n"
+    assert main([str(model), "--monitor", str(results), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 120
+    with pytest.raises(SystemExit):
+        main([str(model), str(field), "--monitor", str(results)])
+    assert "expected --monitor alone" in capsys.readouterr().err
+
+
 def written(path, rows):
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
