@@ -331,8 +331,8 @@ def _add_checks(parser: argparse.ArgumentParser) -> None:
     add(
         "--monitor",
         metavar="RESULTS",
-        help="Tell by this CSV file of --output whether the images have shifted since MODEL was set "
-        "up.",
+        help="Tell by this CSV file of --output whether the images have shifted since MODEL was "
+        "set up.",
     )
     add(
         "--benchmark",
