@@ -21,6 +21,15 @@ def monitor(
     model: Annotated[
         Path, option(MODEL, "The .tflite file that gave these answers.", metavar="MODEL")
     ],
+    confirmed: Annotated[
+        Path | None,
+        option(
+            MODEL,
+            "A table with the columns image and truth, of images that somebody has confirmed: "
+            "compare sensitivity and specificity with what was promised.",
+            metavar="FILE",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         option(OUTPUT, "Draw the evidence of a shift: a PNG, SVG or PDF.", metavar="FILE"),
@@ -34,7 +43,7 @@ def monitor(
 
     if plot is not None:
         check_absent(plot, force)
-    found = monitor(results, model)
+    found = monitor(results, model, confirmed)
     if plot is not None:
         from kit.report.plots import evidence
 
@@ -43,5 +52,5 @@ def monitor(
         print_json(found.to_json())
     else:
         print(monitored_text(found))
-    if found.alarms:
+    if not found.is_quiet:
         raise typer.Exit(1)

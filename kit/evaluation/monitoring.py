@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.errors import DataError, ModelFileError
+from kit.evaluation.confirmed import Kept, compare_with_promise, kept_text, read_confirmed
 from kit.evaluation.metrics import Accuracy
 from kit.model.model_file import read_model_file
 from kit.model.spec import OperatingPoint
@@ -93,11 +94,13 @@ class Row:
         time: UTC, as the device's clock said.
         values: by the names of what is watched.
         answer: `positive`, `negative`, `uncertain`, `unknown`; empty: there is no operating point.
+        image: path of the image.
     """
 
     time: str
     values: Mapping[str, float]
     answer: str
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class Monitored:
         torn: rows that are not whole.
         watches: for each watched value.
         rates: for each month and answer.
+        kept: whether what was promised holds, where images were confirmed.
     """
 
     rows: tuple[Row, ...]
@@ -155,11 +159,17 @@ class Monitored:
     torn: int
     watches: tuple[Watch, ...]
     rates: tuple[Rate, ...]
+    kept: tuple[Kept, ...] = ()
 
     @property
     def alarms(self) -> tuple[Watch, ...]:
         """What has shifted."""
         return tuple(watch for watch in self.watches if watch.alarm is not None)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has shifted, and no promise is broken."""
+        return not self.alarms and all(one.broken_after is None for one in self.kept)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -190,19 +200,25 @@ class Monitored:
                 }
                 for rate in self.rates
             ],
+            "confirmed": [one.to_json() for one in self.kept],
         }
 
 
-def monitor(results: Sequence[str | os.PathLike[str]], model: str | os.PathLike[str]) -> Monitored:
+def monitor(
+    results: Sequence[str | os.PathLike[str]],
+    model: str | os.PathLike[str],
+    confirmed: str | os.PathLike[str] | None = None,
+) -> Monitored:
     """Compares the results of weeks with what a model's card keeps of the images it was set up on.
 
     Args:
         results: CSV files of `kit-label --output`, the oldest first.
         model: the file that gave these answers.
+        confirmed: a table with the columns `image` and `truth`; see kit.evaluation.confirmed.
 
     Raises:
         ModelFileError: the model cannot be read, or its card keeps nothing to compare with.
-        DataError: a results file cannot be read, or none of the rows is of this model.
+        DataError: a table cannot be read, none of the rows is of this model, or none is confirmed.
     """
     card = read_model_file(model).card
     reference = {} if card is None else card.reference
@@ -224,6 +240,13 @@ def monitor(results: Sequence[str | os.PathLike[str]], model: str | os.PathLike[
             f"{counts['other']} of other models and {counts['failed']} failures: give the file "
             "that gave these answers"
         )
+    kept: tuple[Kept, ...] = ()
+    if confirmed is not None:
+        if card is None or card.operating_point is None:
+            raise ModelFileError(f"{model}: expected an operating point to confirm, it has none")
+        answers = [(row.image, row.answer) for row in rows]
+        truths = read_confirmed(Path(confirmed))
+        kept = compare_with_promise(answers, truths, card.labels, card.operating_point)
     names = [name for name in _WATCHED if name in reference and name in rows[0].values]
     limit = math.log(_MONTHS * len(names) / FALSE_ALARMS)
     months = _months(rows)
@@ -244,6 +267,7 @@ def monitor(results: Sequence[str | os.PathLike[str]], model: str | os.PathLike[
         counts["torn"],
         watches,
         tuple(_rates(rows, months, reference)),
+        kept,
     )
 
 
@@ -273,7 +297,10 @@ def _rows(path: Path, digest: str) -> Iterator[tuple[str, Row | None]]:
                     except ValueError:
                         yield "torn", None
                         continue
-                    yield "answer", Row(cells["time"], values, cells["answer"])
+                    yield (
+                        "answer",
+                        Row(cells["time"], values, cells["answer"], cells.get("image", "")),
+                    )
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: expected a results file that can be read: {error}") from error
 
@@ -380,6 +407,8 @@ def monitored_text(found: Monitored) -> str:
                 f"{watch.name}: HAS SHIFTED since about {rows[watch.since].time}, noticed at "
                 f"{rows[watch.alarm].time} after {watch.alarm - watch.since + 1} images"
             )
+    if found.kept:
+        lines += ["", kept_text(found.kept)]
     if found.rates:
         lines += ["", "answers by month (95 % intervals), and where the thresholds are from:"]
     lines += [

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,6 +202,30 @@ def test_the_same_source_and_a_changed_one(model, field, tmp_path, capsys):
     facts = json.loads(done.stdout)
     assert facts["images"] == 240
     assert "shifted" in monitored_text(found).lower()
+
+
+@pytest.mark.tf
+def test_what_was_confirmed_is_held_to_the_promise(model, field, tmp_path):
+    results, confirmed = tmp_path / "results.csv", tmp_path / "confirmed.csv"
+    labelled(model, field, results)
+    with results.open(newline="") as file:
+        answers = list(csv.DictReader(file))
+    with confirmed.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "truth"))
+        writer.writerows((row["image"], Path(row["image"]).parent.name) for row in answers)
+    asked = ["monitor", str(results), "--model", str(model), "--confirmed", str(confirmed)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.stdout
+    assert "sensitivity" in done.stdout and "0.8 was promised, and nothing says" in done.stdout
+    # Somebody finds that all of them are ill.
+    with confirmed.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "truth"))
+        writer.writerows((row["image"], "red") for row in answers)
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 1
+    assert "THE PROMISE IS BROKEN" in done.stdout
 
 
 @pytest.mark.tf

@@ -1,0 +1,153 @@
+"""Whether a promise holds in the field, as far as somebody has confirmed what the images show.
+
+A bet against the promise is placed on every confirmed image: it wins where the model is wrong more
+often than was promised. As long as the promise holds, its capital reaches 1 / q with a probability
+of at most q, however often somebody looks (A. Wald 1945; I. Waudby-Smith and A. Ramdas, "Estimating
+means of bounded random variables by betting", 2023).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit.errors import DataError
+from kit.evaluation.metrics import Accuracy
+from kit.model.spec import OperatingPoint
+
+LIMIT = math.log(1 / 0.05)
+"""Logarithm of the capital at which a promise is called broken."""
+
+_STAKES = np.linspace(0.05, 0.95, 10)
+"""Shares of the largest stake at which nothing can be lost but all."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How a promise fares.
+
+    Attributes:
+        name: `sensitivity` or `specificity`.
+        share: found so far, with its interval.
+        target: what was promised; None: nothing was.
+        broken_after: number of confirmed images of this kind after which it was called broken;
+            None: it was not.
+    """
+
+    name: str
+    share: Accuracy
+    target: float | None
+    broken_after: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            **self.share.to_json("value"),
+            "target": self.target,
+            "broken_after": self.broken_after,
+        }
+
+
+def read_confirmed(path: Path) -> dict[str, str]:
+    """The truth of each image by its path, from a table with the columns `image` and `truth`.
+
+    Raises DataError where it cannot be read, or says two things of one image.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(
+                file, delimiter=";" if first.count(";") > first.count(",") else ","
+            )
+            if not {"image", "truth"} <= {*(reader.fieldnames or ())}:
+                raise DataError(f"{path}: expected a table with the columns image and truth")
+            found: dict[str, str] = {}
+            for row in reader:
+                image, truth = (str(row[name] or "").strip() for name in ("image", "truth"))
+                if not truth:
+                    continue
+                if found.setdefault(image, truth) != truth:
+                    raise DataError(
+                        f"{path}: line {reader.line_num}: expected one truth for {image}, got "
+                        f"{found[image]} and {truth}"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a table that can be read: {error}") from error
+    return found
+
+
+def compare_with_promise(
+    answers: Sequence[tuple[str, str]],
+    confirmed: Mapping[str, str],
+    labels: Sequence[str],
+    point: OperatingPoint,
+) -> tuple[Kept, ...]:
+    """Sensitivity and specificity so far, against what was promised.
+
+    Args:
+        answers: image and answer (`positive`, `negative`, `uncertain`, `unknown`), oldest first.
+        confirmed: the truth of images, a label of the model each.
+        labels: the model's labels.
+        point: the operating point, with what it promises.
+
+    Raises DataError where a truth is none of the labels, or nothing is confirmed.
+    """
+    if strangers := sorted({*confirmed.values()} - {*labels}):
+        raise DataError(
+            f"expected truths of {', '.join(labels)}, got {', '.join(strangers[:5])}: name them as "
+            "the model does"
+        )
+    known = [(answer, confirmed[image]) for image, answer in answers if image in confirmed]
+    if not known:
+        raise DataError(
+            f"expected confirmed images among the {len(answers)} that were answered, none of "
+            f"{len(confirmed)} is: their paths have to be written as in the results"
+        )
+    # Uncertain and unknown images go to a person, so nobody is missed by them, or called ill.
+    found = [answer != "negative" for answer, truth in known if truth == point.positive]
+    cleared = [answer != "positive" for answer, truth in known if truth != point.positive]
+    return (
+        _kept("sensitivity", found, point.target_sensitivity),
+        _kept("specificity", cleared, point.target_specificity),
+    )
+
+
+def _kept(name: str, right: Sequence[bool], target: float | None) -> Kept:
+    share = Accuracy.of_answers(np.array(right, bool))
+    if target is None or target == 1:
+        return Kept(name, share, target, None)
+    # 1 + stake * (target - right) has a mean of at most 1 while the promise holds.
+    stakes = _STAKES / (1 - target)
+    capitals = np.zeros(len(stakes))
+    for number, one in enumerate(right, 1):
+        capitals += np.log1p(stakes * (target - one))
+        if np.logaddexp.reduce(capitals) - math.log(len(stakes)) >= LIMIT:
+            return Kept(name, share, target, number)
+    return Kept(name, share, target, None)
+
+
+def kept_text(kept: Sequence[Kept]) -> str:
+    """A line for each figure."""
+    lines = ["confirmed so far:"]
+    for one in kept:
+        if not one.share.n:
+            lines.append(f"  {one.name}: no image to tell it by")
+        elif one.target is None:
+            lines.append(f"  {one.name} {one.share}; nothing was promised of it")
+        elif one.broken_after is None:
+            lines.append(
+                f"  {one.name} {one.share}; {one.target:g} was promised, and nothing says that it is broken"
+            )
+        else:
+            lines.append(
+                f"  {one.name} {one.share}; {one.target:g} was promised: THE PROMISE IS BROKEN, "
+                f"noticed after {one.broken_after} confirmed images"
+            )
+    return "\n".join(lines)

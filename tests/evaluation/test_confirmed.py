@@ -1,0 +1,78 @@
+"""Promises against what was confirmed in the field."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from kit.errors import DataError
+from kit.evaluation.confirmed import compare_with_promise, kept_text, read_confirmed
+from kit.model.spec import OperatingPoint
+
+LABELS = ("well", "ill")
+POINT = OperatingPoint("ill", 0.4, 0.6, 0.9, 0.8, 0.95, 100, 100)
+
+
+def field(random, sensitivity, specificity, count=400):
+    """Answers, and what was confirmed."""
+    truth = random.random(count) < 0.5
+    right = random.random(count) < np.where(truth, sensitivity, specificity)
+    answers = [
+        (f"{number}.png", "positive" if one == ok else "negative")
+        for number, (one, ok) in enumerate(zip(truth, right, strict=True))
+    ]
+    return answers, {f"{number}.png": LABELS[int(one)] for number, one in enumerate(truth)}
+
+
+def broken(seed, sensitivity, specificity):
+    answers, confirmed = field(np.random.default_rng(seed), sensitivity, specificity)
+    return [one.broken_after for one in compare_with_promise(answers, confirmed, LABELS, POINT)]
+
+
+def test_a_promise_that_holds_is_hardly_ever_called_broken():
+    """Just as good as promised, looked at after every image: at most 5 % of 300 fields."""
+    found = [broken(seed, 0.9, 0.8) for seed in range(300)]
+    for figure in (0, 1):
+        assert sum(one[figure] is not None for one in found) <= 0.05 * 300
+
+
+def test_a_broken_promise_is_noticed():
+    found = [broken(seed, 0.7, 0.5) for seed in range(60)]
+    assert sum(one[0] is not None and one[0] <= 100 for one in found) >= 57
+    assert sum(one[1] is not None and one[1] <= 100 for one in found) >= 57
+
+
+def test_figures_by_hand():
+    answers = [("a", "positive"), ("b", "negative"), ("c", "uncertain"), ("d", "unknown")]
+    answers += [("e", "positive"), ("f", "negative"), ("g", "positive")]
+    confirmed = dict.fromkeys("abcd", "ill") | dict.fromkeys("ef", "well")
+    sensitivity, specificity = compare_with_promise(answers, confirmed, LABELS, POINT)
+    # Who goes to a person is not missed.
+    assert (sensitivity.share.correct, sensitivity.share.n) == (3, 4)
+    assert (specificity.share.correct, specificity.share.n) == (1, 2)
+    assert "nothing says that it is broken" in kept_text([sensitivity])
+    nothing = compare_with_promise(answers, {"a": "ill"}, LABELS, POINT)[1]
+    assert "no image to tell it by" in kept_text([nothing])
+
+
+def test_a_table_as_a_spreadsheet_writes_it(tmp_path):
+    path = tmp_path / "confirmed.csv"
+    path.write_text("\ufeffimage;truth;by\r\na.png;ill;x\r\nb.png;;\r\na.png;ill;y\r\n", "utf-8")
+    assert read_confirmed(path) == {"a.png": "ill"}
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "truth"), ("a", "ill"), ("a", "well")])
+    with pytest.raises(DataError, match="line 3: expected one truth for a, got ill and well"):
+        read_confirmed(path)
+    path.write_text("image,label\na,ill\n")
+    with pytest.raises(DataError, match="expected a table with the columns image and truth"):
+        read_confirmed(path)
+    with pytest.raises(DataError, match="expected a table that can be read"):
+        read_confirmed(tmp_path / "gone.csv")
+
+
+def test_what_does_not_fit():
+    answers = [("a", "positive")]
+    with pytest.raises(DataError, match="expected truths of well, ill, got sick"):
+        compare_with_promise(answers, {"a": "sick"}, LABELS, POINT)
+    with pytest.raises(DataError, match="expected confirmed images among the 1 that were answered"):
+        compare_with_promise(answers, {"b": "ill"}, LABELS, POINT)
