@@ -143,7 +143,8 @@ def kept_text(kept: Sequence[Kept]) -> str:
             lines.append(f"  {one.name} {one.share}; nothing was promised of it")
         elif one.broken_after is None:
             lines.append(
-                f"  {one.name} {one.share}; {one.target:g} was promised, and nothing says that it is broken"
+                f"  {one.name} {one.share}; {one.target:g} was promised, and nothing says that it "
+                "is broken"
             )
         else:
             lines.append(
