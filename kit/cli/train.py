@@ -241,7 +241,7 @@ def train(
         option(
             MODEL,
             "quick trains the head alone; best also augments and fine-tunes; max first trains two "
-            "teachers, whose runs it keeps beside RUN, and then fine-tunes for twice as long by "
+            "teachers, whose runs it keeps beside RUN, and then fine-tunes for longer, by "
             "their answers too. Options that you give override the recipe.",
             choices=RECIPE_NAMES,
         ),
