@@ -90,6 +90,29 @@ class TrainResult:
 
 
 @dataclass(frozen=True)
+class _Surveyed:
+    """What can be told before anything is computed.
+
+    Attributes:
+        choice: the backbone.
+        weights: what it starts from.
+        dataset: the images, which were not decoded yet.
+        split: the part of each image, by path.
+        teachers: see kit.training.learning.learn.
+        unlabelled: see kit.training.learning.learn.
+        warnings: what to know of the data before quoting figures.
+    """
+
+    choice: BackboneChoice
+    weights: Weights
+    dataset: Dataset
+    split: Mapping[str, str]
+    teachers: tuple[Teacher, ...]
+    unlabelled: tuple[LabelledImage, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Prepared:
     """What is settled before anything is learnt.
 
@@ -194,6 +217,7 @@ def train(
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_absent(output, force)
     if settings.own_teachers:
+        _survey(images, settings, weights, Silent())  # told before teachers learn for long
         settings = fit_teachers(
             *(train, images, output, settings),
             force=force,
@@ -201,7 +225,8 @@ def train(
             cache=cache,
             reporter=reporter,
         )
-    prepared = _prepare(images, settings, cache, weights, reporter)
+    surveyed = _survey(images, settings, weights, reporter)
+    prepared = _prepare(surveyed, settings, cache, reporter)
     checkpoint = _checkpoint(output, prepared, settings, resume, reporter)
     with folder_beside(output, force) as run:
         learned = learn(
@@ -258,17 +283,15 @@ def train(
     )
 
 
-def _prepare(
+def _survey(
     images: str | os.PathLike[str],
     settings: TrainSettings,
-    cache: Path | None,
     weights: Weights | None,
     reporter: Reporter,
-) -> _Prepared:
-    """Reads the images, finds the weights, splits, extracts bottlenecks; raises as `train`."""
+) -> _Surveyed:
+    """Finds the images, the weights and the teachers, and splits; raises as `train`."""
     choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
     _check_convertible(choice, settings.quantize)
-    spec = choice.preprocess(settings.fit, settings.resize)
     dataset = load_dataset(images, settings.data)
     if settings.targets is not None and settings.targets.positive not in dataset.labels:
         raise DataError(
@@ -293,6 +316,16 @@ def _prepare(
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
     reporter.say(f"{choice}, from {weights.description}")
+    return _Surveyed(choice, weights, dataset, split, teachers, unlabelled, warnings)
+
+
+def _prepare(
+    surveyed: _Surveyed, settings: TrainSettings, cache: Path | None, reporter: Reporter
+) -> _Prepared:
+    """Reads the images and extracts bottlenecks; raises as `train`."""
+    choice, weights, dataset = surveyed.choice, surveyed.weights, surveyed.dataset
+    teachers, unlabelled = surveyed.teachers, surveyed.unlabelled
+    spec = choice.preprocess(settings.fit, settings.resize)
     source = BackboneSource(load_backbone(choice, weights), choice, weights, spec, cache)
     if settings.fine_tune.layers != NONE and weights.path is None:
         reporter.warn(
@@ -323,7 +356,7 @@ def _prepare(
         reporter.warn(
             "figures of so few test images mean little: kit cross-validate scores every image"
         )
-    prepared = _Prepared(source, dataset, split, features, teachers, unlabelled, warnings)
+    prepared = _Prepared(source, dataset, split, features, teachers, unlabelled, surveyed.warnings)
     if settings.screening:
         parts = prepared.parts
         check_enough(len(parts["train"]), len(parts["validation"]))

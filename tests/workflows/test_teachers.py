@@ -11,6 +11,7 @@ from training_fixtures import CLASSES, SIDE, Listener
 
 from kit.data import LabelledImage, load_dataset, split_dataset
 from kit.errors import DataError, OutputExistsError, SpecError, TrainingError, WeightsError
+from kit.evaluation import Targets
 from kit.model.model_file import read_model_file
 from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
@@ -336,9 +337,32 @@ class _BrokenOff(Listener):
             raise KeyboardInterrupt
 
 
-def test_max_tells_first_what_it_will_do_and_what_it_lacks(finished_run, tmp_path, monkeypatch):
-    monkeypatch.setenv("KIT_WEIGHTS_DIR", str(tmp_path / "no weights"))
-    settings = train_settings("max", alpha=0.25, weights=str(tmp_path / "gone.h5"))
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"alpha": 0.3}, ValueError, "expected an alpha of"),
+        ({"targets": Targets("mauve", 0.9)}, DataError, "expected --positive to be one of"),
+        ({"targets": Targets("red", 0.99)}, DataError, "expected at least 299 positive images"),
+        ({"unlabelled": "gone"}, DataError, "expected a folder with images, nothing there"),
+    ],
+)
+def test_what_is_wrong_with_the_student_is_told_before_its_teachers_learn(
+    small_max, tmp_path, wrong, error, said
+):
+    listener = Listener()
+    with pytest.raises(error, match=said):
+        small_max(settings=replace(small_max.settings, **wrong), listener=listener)
+    assert listener.said == []
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_max_tells_first_what_it_will_do_and_what_it_lacks(finished_run, small_backbone, tmp_path):
+    """A folder that has the student's weights, and none of the teachers'."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    name = next(one for one in small_backbone.choice.weights_names if one.endswith(".weights.h5"))
+    shutil.copy(small_backbone.weights.path, folder / name)
+    settings = train_settings("max", alpha=0.25, input_resolution=SIDE, weights=str(folder))
     listener = Listener()
     with pytest.raises(WeightsError, match="--recipe max trains mobilenet_v2 alpha"):
         train(finished_run.images, tmp_path / "run", settings, reporter=listener)
