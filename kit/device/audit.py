@@ -138,8 +138,7 @@ def verify(path: str | os.PathLike[str], holds: str = "") -> Verified:
             made anew is found too.
 
     Raises:
-        KitError: it was changed, and where; or the hash is not in it.
-        OSError: it cannot be read.
+        KitError: it cannot be read, or was changed, and where; or the hash is not in it.
     """
     entries, first, last, digest = 0, "", "", _START
     found = not holds
@@ -158,7 +157,11 @@ def verify(path: str | os.PathLike[str], holds: str = "") -> Verified:
 def _entries(path: str) -> Iterator[dict[str, Any]]:
     """Each entry that follows from the one before; raises KitError at the first that does not."""
     number, last = 0, _START
-    with open(path, "rb") as file:
+    try:
+        log = open(path, "rb")  # noqa: SIM115: closed below
+    except OSError as error:
+        raise KitError(f"{path}: expected an audit log: {error.strerror}") from error
+    with log as file:
         for line in file:
             number += 1
             where = f"{path}: line {number}"

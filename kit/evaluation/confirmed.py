@@ -79,7 +79,8 @@ def read_confirmed(path: Path) -> dict[str, str]:
                         f"{found[image]} and {truth}"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a table that can be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: expected a table that can be read: {reason}") from error
     return found
 
 

@@ -302,7 +302,8 @@ def _rows(path: Path, digest: str) -> Iterator[tuple[str, Row | None]]:
                         Row(cells["time"], values, cells["answer"], cells.get("image", "")),
                     )
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: expected a results file that can be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: expected a results file that can be read: {reason}") from error
 
 
 def _months(rows: Sequence[Row]) -> list[str]:
