@@ -157,11 +157,9 @@ def verify(path: str | os.PathLike[str], holds: str = "") -> Verified:
 def _entries(path: str) -> Iterator[dict[str, Any]]:
     """Each entry that follows from the one before; raises KitError at the first that does not."""
     number, last = 0, _START
-    try:
-        log = open(path, "rb")  # noqa: SIM115: closed below
-    except OSError as error:
-        raise KitError(f"{path}: expected an audit log: {error.strerror}") from error
-    with log as file:
+    if not os.path.isfile(path):
+        raise KitError(f"{path}: expected an audit log, there is no such file")
+    with open(path, "rb") as file:
         for line in file:
             number += 1
             where = f"{path}: line {number}"

@@ -138,7 +138,7 @@ def test_a_noted_hash_finds_what_was_cut_at_the_end_or_made_anew(log, images, tm
 def test_a_log_that_is_not_there(tmp_path):
     done = CliRunner().invoke(app, ["audit", "verify", str(tmp_path / "gone.jsonl")])
     assert done.exit_code == 1
-    assert "expected an audit log: No such file" in done.stderr
+    assert "expected an audit log, there is no such file" in done.stderr
 
 
 def test_the_command_tells_the_hash_to_note(log):
