@@ -118,12 +118,7 @@ def subgroups_text(subgroups: Sequence[Subgroup], gaps: Sequence[Gap]) -> str:
             ]
             area = [] if one.auc is None else [f"AUC {one.auc}"]
             lines.append(f"  {one.value:{width}}  {', '.join([*figures, *area])}")
-        lines += [
-            f"  largest gap in {gap.figure}: {gap.difference:.4f} "
-            f"({gap.interval[0]:.4f} to {gap.interval[1]:.4f}), {gap.worst} below {gap.best}"
-            for gap in gaps
-            if gap.column == column
-        ]
+        lines += [f"  largest gap in {gap.figure}: {gap}" for gap in gaps if gap.column == column]
     return "\n".join(lines)
 
 

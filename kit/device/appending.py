@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from types import TracebackType
+from typing import Self
 
 from kit.errors import KitError
 
@@ -36,6 +38,26 @@ def open_alone(path: str, option: str) -> io.FileIO:
             f"or choose another {option}"
         ) from error
     return file
+
+
+class Appended:
+    """A file of `open_alone`, in `_file`, that goes to the disk and is closed at the end."""
+
+    _file: io.FileIO
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def append_whole(file: io.FileIO, line: bytes, path: str) -> None:

@@ -15,11 +15,10 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from kit import __version__
-from kit.device.appending import append_whole, cut_torn_end, open_alone
+from kit.device.appending import Appended, append_whole, cut_torn_end, open_alone
 from kit.errors import KitError
 from kit.model.model_file import ModelFile
 
@@ -45,7 +44,7 @@ class Verified:
     hash: str
 
 
-class AuditLog:
+class AuditLog(Appended):
     """Appends an entry for each answer. A context manager.
 
     Args:
@@ -71,20 +70,6 @@ class AuditLog:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> AuditLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def append(self, row: Mapping[str, object], path: str) -> None:
         """Adds an entry for a row of the results file.
@@ -164,7 +149,7 @@ def _entries(path: str) -> Iterator[dict[str, Any]]:
             number += 1
             where = f"{path}: line {number}"
             entry = _parsed(line, where)
-            if entry["hash"] != _hash({k: v for k, v in entry.items() if k != "hash"}):
+            if entry["hash"] != _hash(entry):
                 raise KitError(f"{where}: expected an entry as it was written, it was changed")
             if entry["previous"] != last or entry["number"] != number:
                 raise KitError(
@@ -198,7 +183,7 @@ def _end_of(path: str) -> tuple[int, str]:
     if not lines:
         return 0, _START
     entry = _parsed(lines[-1], f"{path}: its last line")
-    if entry["hash"] != _hash({k: v for k, v in entry.items() if k != "hash"}):
+    if entry["hash"] != _hash(entry):
         raise KitError(
             f"{path}: expected a log as it was written, its last entry was changed: keep it, and "
             "choose another --audit"
@@ -211,4 +196,6 @@ def _line(entry: Mapping[str, Any]) -> bytes:
 
 
 def _hash(entry: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_line(entry)).hexdigest()
+    """Of all of an entry but its hash."""
+    hashed = {name: value for name, value in entry.items() if name != "hash"}
+    return hashlib.sha256(_line(hashed)).hexdigest()

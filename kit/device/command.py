@@ -92,7 +92,7 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
     with ExitStack() as stack:
         before = []
         for one in _beside_results(classifier, options):
-            stack.callback(one.__exit__, None, None, None)
+            stack.enter_context(one)
             before.append(one.append)
         results = stack.enter_context(ResultsFile(options.output, options.model, rotate_mb, before))
         if options.watch:

@@ -21,12 +21,11 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from kit.device.appending import append_whole, open_alone
+from kit.device.appending import Appended, append_whole, open_alone
 from kit.errors import KitError
 from kit.filenames import text_bytes
 from kit.runtime.classifier import Classification, Failure
@@ -62,7 +61,7 @@ def file_state(path: str) -> FileState | None:
     return FileState(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-class ResultsFile:
+class ResultsFile(Appended):
     """Appends rows to a CSV, and goes on with the one that is there. A context manager.
 
     Attributes:
@@ -116,20 +115,6 @@ class ResultsFile:
             raise
         self._known.sort()
         self.found = len(self._known)
-
-    def __enter__(self) -> ResultsFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def is_own(self, path: str) -> bool:
         """Whether a path is this file's, or one that it was renamed to."""

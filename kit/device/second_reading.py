@@ -13,9 +13,8 @@ import io
 import os
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
-from kit.device.appending import append_whole, cut_torn_end, open_alone
+from kit.device.appending import Appended, append_whole, cut_torn_end, open_alone
 from kit.errors import KitError
 from kit.files import write_beside
 
@@ -25,7 +24,7 @@ _HEADER = (",".join(COLUMNS) + "\n").encode()
 _NOT_SURE = ("uncertain", "unknown")
 
 
-class SecondReading:
+class SecondReading(Appended):
     """Copies uncertain and unknown images into a folder. A context manager.
 
     Args:
@@ -54,20 +53,6 @@ class SecondReading:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> SecondReading:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def append(self, row: Mapping[str, object], path: str) -> None:
         """Copies the image of a row of the results file, unless the model was sure of it.

@@ -46,8 +46,8 @@ _JUMP = 0.01
 _NEAR = 1.0  # of a logarithm
 _STEPS = 1000  # a value is kept in thousandths
 
-_WATCHED = {"score": "score", "unfamiliarity": "unfamiliarity"}
-"""What is watched, and the column of the results file that has it."""
+_WATCHED = ("score", "unfamiliarity")
+"""What is watched: columns of the results file."""
 
 
 def reference_of(
@@ -290,9 +290,9 @@ def _rows(path: Path, digest: str) -> Iterator[tuple[str, Row | None]]:
                     try:
                         values = {
                             # As the card keeps them: scores of int8 are often tied.
-                            name: round(min(float(cells[column]), 1000) * _STEPS) / _STEPS
-                            for name, column in _WATCHED.items()
-                            if cells.get(column)
+                            name: round(min(float(cells[name]), 1000) * _STEPS) / _STEPS
+                            for name in _WATCHED
+                            if cells.get(name)
                         }
                     except ValueError:
                         yield "torn", None

@@ -79,6 +79,10 @@ class Gap:
     difference: float
     interval: tuple[float, float]
 
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.difference:.4f} ({low:.4f} to {high:.4f}), {self.worst} below {self.best}"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "column": self.column,

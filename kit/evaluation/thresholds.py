@@ -75,11 +75,12 @@ class Targets:
         for name, target in self.asked.items():
             wanted = positive if name == "sensitivity" else ~positive
             count = len(_cases(zeros, wanted, groups, name, self.confidence))
-            _allowed(name, target, count, groups, self._each, where)
+            _allowed(name, target, count, groups, self.confidence_of_each, where)
 
     @property
-    def _each(self) -> float:
-        return _confidence_of_each(self.confidence, len(self.asked))
+    def confidence_of_each(self) -> float:
+        """Positives and negatives are independent, so the confidences of both promises multiply."""
+        return float(self.confidence ** (1 / len(self.asked)))
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ def choose_operating_point(
     above = _cases(scores, positive, groups, "sensitivity", confidence)
     below = _cases(scores, ~positive, groups, "specificity", confidence)
     low = high = None
-    each = _confidence_of_each(confidence, len(targets.asked))
+    each = targets.confidence_of_each
     if target_sensitivity is not None:
         allowed = _allowed("sensitivity", target_sensitivity, len(above), groups, each)
         low = float(candidates[_counts_below(candidates, above) <= allowed].max())
@@ -328,11 +329,6 @@ def _check_targets(asked: Mapping[str, float], confidence: float) -> None:
                 f"expected a target {name} below 1, which no number of images can promise: ask for "
                 "less, or give --confidence 0"
             )
-
-
-def _confidence_of_each(confidence: float, targets: int) -> float:
-    """Positives and negatives are independent, so the confidences of both promises multiply."""
-    return float(confidence ** (1 / targets))
 
 
 def _cases(

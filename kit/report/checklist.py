@@ -180,11 +180,7 @@ def _subgroups(subgroups: Sequence[Subgroup], gaps: Sequence[Gap]) -> str:
     if not subgroups:
         return ""
     columns = ", ".join(dict.fromkeys(one.column for one in subgroups))
-    told = [
-        f"largest gap in {gap.figure} by {gap.column} {gap.difference:.4f} "
-        f"({gap.interval[0]:.4f} to {gap.interval[1]:.4f}), {gap.worst} below {gap.best}"
-        for gap in gaps
-    ]
+    told = [f"largest gap in {gap.figure} by {gap.column} {gap}" for gap in gaps]
     return "; ".join([f"{len(subgroups)} subgroups by {columns}", *told])
 
 

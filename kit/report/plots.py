@@ -32,6 +32,7 @@ _WIDTH, _HEIGHT = 4.2, 3.2  # inches
 PAPER_SERIES = "#1f6feb"
 """For pictures that stand by themselves, outside the page and its colours."""
 _GUIDE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (3, 3)), "alpha": 0.7}
+_PAPER_GUIDE: dict[str, Any] = {**_GUIDE, "color": "black", "alpha": None}
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,10 @@ def referred_and_missed(
         axis.fill_between(at, lows, highs, color=PAPER_SERIES, alpha=0.2, linewidth=0)
         axis.plot(at, values, color=PAPER_SERIES, linewidth=1.6)
         for threshold in {point.negative_below, point.positive_from}:
-            axis.axvline(threshold, color="black", linewidth=0.8, linestyle=(0, (3, 3)))
+            axis.axvline(threshold, **_PAPER_GUIDE)
         axis.set_ylabel(f"{name} of 1,000")
         axis.set_ylim(bottom=0)
-        axis.grid(linewidth=0.4)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
+        _plain(axis)
     axes[1].set_xlabel(f"positive from this score on, at a prevalence of {curve[0].prevalence:g}")
     axes[1].set_xlim(0, 1)
     figure.savefig(path, dpi=150)
@@ -202,13 +201,11 @@ def evidence(watches: Sequence[Watch], path: str | os.PathLike[str]) -> None:
     for axis, watch in zip(axes, watches, strict=False):
         powers = np.array(watch.capital) / np.log(10)
         axis.plot(range(1, len(powers) + 1), powers, color=PAPER_SERIES, linewidth=1.2)
-        axis.axhline(watch.limit / np.log(10), color="black", linewidth=0.8, linestyle=(0, (3, 3)))
+        axis.axhline(watch.limit / np.log(10), **_PAPER_GUIDE)
         if watch.alarm is not None:
             axis.plot([watch.alarm + 1], [powers[watch.alarm]], "o", color="black", markersize=5)
         axis.set_ylabel(f"{watch.name}:\nevidence, powers of 10")
-        axis.grid(linewidth=0.4)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
+        _plain(axis)
     axes[-1].set_xlabel("images (the dashed line is an alarm)")
     figure.savefig(path, dpi=150)
 
@@ -235,6 +232,13 @@ def _figure(height: float = _HEIGHT) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height), layout="constrained")
+
+
+def _plain(axis: Axes) -> None:
+    """For a picture outside the page, in whose colours `_dress` draws."""
+    axis.grid(linewidth=0.4)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
 
 
 def _dress(axis: Axes, x: str, y: str) -> None:

@@ -141,7 +141,7 @@ class SweepSettings:
 
     def facts(self, dataset: Dataset) -> dict[str, Any]:
         """What must be the same for results to stand in one table; the grid may grow."""
-        training = {**asdict(self.training), "data": self.training.data.to_json()}
+        training = self.training.to_json()
         for name in ("backbone", "alpha", "input_resolution"):
             del training[name]
         split = split_dataset(dataset, self.training.split)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +236,7 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
 def _is_of(run: Path, settings: TrainSettings, dataset: Dataset) -> bool:
     """Whether a run is what these settings give on these images."""
     record = read_run(run)
-    wanted = json.loads(json.dumps(recorded(settings)))
+    wanted = json.loads(json.dumps(settings.to_json()))
     readable = dataset.without(record.get("left_out", {}))
     if record.get("settings") != wanted or (
         record["card"].get("dataset", {}).get("fingerprint") != readable.fingerprint
@@ -246,8 +246,3 @@ def _is_of(run: Path, settings: TrainSettings, dataset: Dataset) -> bool:
             "give the same again, or --force to train it anew"
         )
     return True
-
-
-def recorded(settings: TrainSettings) -> dict[str, Any]:
-    """Settings as a run keeps them in `run.json`."""
-    return asdict(settings) | {"data": settings.data.to_json()}

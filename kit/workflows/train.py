@@ -41,7 +41,6 @@ from kit.workflows.teachers import (
     fit_teachers,
     read_teachers,
     read_unlabelled,
-    recorded,
 )
 from kit.workflows.train_settings import TrainSettings
 
@@ -249,7 +248,7 @@ def train(
             warnings = (*warnings, _FINE_TUNE_WARNING)
         record = write_run(
             run,
-            recorded(settings),
+            settings.to_json(),
             prepared.dataset,
             prepared.split,
             prepared.learnt_from,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from kit.data import DataSettings, SplitSettings
 from kit.evaluation.thresholds import Targets
@@ -70,6 +71,10 @@ class TrainSettings:
     def learning(self) -> LearnSettings:
         """The settings of learning alone."""
         return LearnSettings(self.fitting, self.fine_tune, self.augment, self.variants)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a record keeps them, with the table's path made absolute."""
+        return asdict(self) | {"data": self.data.to_json()}
 
     def __post_init__(self) -> None:
         check_modes(self.quantize)
