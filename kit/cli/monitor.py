@@ -30,27 +30,31 @@ def monitor(
             metavar="FILE",
         ),
     ] = None,
-    plot: Annotated[
+    output: Annotated[
         Path | None,
-        option(OUTPUT, "Draw the evidence of a shift: a PNG, SVG or PDF.", metavar="FILE"),
+        option(OUTPUT, "Write a page that shows it: HTML that needs nothing else.", metavar="FILE"),
     ] = None,
     format: FormatOption = "text",
     force: ForceOption = False,
 ) -> None:
     """Tell whether a device's images have shifted since its model was set up (status 1)."""
     from kit.evaluation.monitoring import monitor, monitored_text
-    from kit.files import check_absent
+    from kit.filenames import text_bytes
+    from kit.files import check_absent, write_beside
 
-    if plot is not None:
-        check_absent(plot, force)
+    if output is not None:
+        check_absent(output, force)
     found = monitor(results, model, confirmed)
-    if plot is not None:
-        from kit.report.plots import evidence
+    if output is not None:
+        from kit.model.model_file import read_model_file
+        from kit.report.monitored import render_monitored
 
-        evidence(found.watches, plot)
+        write_beside(output, text_bytes(render_monitored(found, read_model_file(model))), force)
     if format == "json":
         print_json(found.to_json())
     else:
         print(monitored_text(found))
+        if output is not None:
+            print(output)
     if not found.is_quiet:
         raise typer.Exit(1)

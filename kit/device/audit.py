@@ -98,15 +98,11 @@ class AuditLog(Appended):
 
 def _facts(model: ModelFile) -> dict[str, Any]:
     """What decides on an answer, besides the image."""
-    with open(model.path, "rb") as file:
-        facts: dict[str, Any] = {"file": hashlib.file_digest(file, "sha256").hexdigest()}
-    facts["kit"] = __version__
+    facts: dict[str, Any] = {"file": model.digest, "kit": __version__}
     card = model.card
     if card is None:
         return facts
-    facts |= {"model": card.model_sha256, "card_created": card.created}
-    if card.history:
-        facts["thresholds_chosen"] = card.history[-1].get("date")
+    facts |= {"model": card.model_sha256, "card": card.version}
     if (point := card.operating_point) is not None:
         facts |= {"positive_from": point.positive_from, "negative_below": point.negative_below}
     if card.screening is not None:

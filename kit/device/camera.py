@@ -166,6 +166,7 @@ def _smoothed(
         last.append(classifier.answer(frame))
         scores = np.asarray(np.mean([answer.scores for answer in last], axis=0), np.float32)
         unfamiliar = [a.unfamiliarity for a in last if a.unfamiliarity is not None]
+        mean = float(np.mean(unfamiliar)) if unfamiliar else None
         yield classifier.classification(
-            f"frame {number}", scores, float(np.mean(unfamiliar)) if unfamiliar else None
+            f"frame {number}", Answer(scores, mean, last[-1].appearance)
         )

@@ -94,7 +94,9 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
         for one in _beside_results(classifier, options):
             stack.enter_context(one)
             before.append(one.append)
-        results = stack.enter_context(ResultsFile(options.output, options.model, rotate_mb, before))
+        results = stack.enter_context(
+            ResultsFile(options.output, classifier.file, rotate_mb, before)
+        )
         if options.watch:
             print(
                 f"watching {options.watch}; {options.output} has rows of {results.found} images",
@@ -499,6 +501,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             score_threshold=options.score_threshold,
             category_allowlist=options.allow,
             category_denylist=options.deny,
+            appearance=bool(options.output),
             **_known(options),
         )
         with classifier:

@@ -12,7 +12,6 @@ say what has been labelled.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import re
@@ -25,18 +24,26 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from kit import __version__
 from kit.device.appending import Appended, append_whole, open_alone
 from kit.errors import KitError
 from kit.filenames import text_bytes
+from kit.model.model_file import ModelFile
+from kit.runtime.appearance import Appearance
 from kit.runtime.classifier import Classification, Failure
 
+_IMAGE = ("time", "image", "size_bytes", "modified_ns")  # these stand first in every version
 COLUMNS = (
-    *("time", "image", "size_bytes", "modified_ns", "model"),
-    *("label", "score", "answer", "unknown", "unfamiliarity", "error"),
+    *(*_IMAGE, "model", "card", "kit", "negative_below", "positive_from"),
+    *("label", "score", "answer", "unknown", "unfamiliarity"),
+    *(*Appearance._fields, "error"),
 )
+_EARLIER = ((*_IMAGE, "model", "label", "score", "answer", "unknown", "unfamiliarity", "error"),)
+"""Columns of files that earlier kits began: they are numbered, and a new one is begun."""
 ROTATE_MB = 10.0
-"""Megabytes (10^6 bytes) at which a new file is begun: some fifty thousand rows."""
-_HEADER = (",".join(COLUMNS) + "\n").encode()
+"""Megabytes (10^6 bytes) at which a new file is begun: some forty thousand rows."""
+_HEADERS = tuple((",".join(columns) + "\n").encode() for columns in (COLUMNS, *_EARLIER))
+_HEADER = _HEADERS[0]
 _SYNC_SECONDS = 1.0
 
 
@@ -72,7 +79,7 @@ class ResultsFile(Appended):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        model: str | os.PathLike[str],
+        model: ModelFile,
         rotate_mb: float = ROTATE_MB,
         before: Sequence[Callable[[Mapping[str, object], str], None]] = (),
     ) -> None:
@@ -80,7 +87,8 @@ class ResultsFile(Appended):
 
         Args:
             path: the CSV; it need not exist.
-            model: the model's file; rows hold the first 12 digits of its SHA-256.
+            model: the model; rows hold the first 12 digits of its file's SHA-256, the card's
+                version and the thresholds in use.
             rotate_mb: megabytes at which a new file is begun.
             before: functions that get each row, and the path of its image, before it is written:
                 what they do is done for every row that the file has.
@@ -97,8 +105,7 @@ class ResultsFile(Appended):
         self._before = before
         self._known = _Hashes()
         self._synced = time.monotonic()
-        with open(model, "rb") as file:
-            self._model = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        self._facts = _facts(model)
         for older in self._rotated():
             with open(older, "rb") as rows:
                 self._read(rows, older)
@@ -106,9 +113,13 @@ class ResultsFile(Appended):
         try:
             with open(self.path, "rb") as rows:
                 sound = self._read(rows, self.path)
+                rows.seek(0)
+                is_earlier = rows.readline() in _HEADERS[1:]
             self._file.truncate(sound)
             self._file.seek(sound)
-            if not sound:
+            if is_earlier:
+                self._rotate()
+            elif not sound:
                 append_whole(self._file, _HEADER, self.path)
         except BaseException:
             self._file.close()
@@ -144,7 +155,7 @@ class ResultsFile(Appended):
             "image": shown,
             "size_bytes": size,
             "modified_ns": modified,
-            "model": self._model,
+            **self._facts,
         }
         if isinstance(result, Failure):
             row["error"] = " ".join(result.error.split())
@@ -155,6 +166,8 @@ class ResultsFile(Appended):
             if result.unfamiliarity is not None:
                 row["unknown"] = result.unknown
                 row["unfamiliarity"] = f"{result.unfamiliarity:.6f}"
+            if result.appearance is not None:
+                row |= {name: f"{v:.4f}" for name, v in result.appearance._asdict().items()}
         for told in self._before:
             told(row, path)
         with io.StringIO() as line:
@@ -195,8 +208,8 @@ class ResultsFile(Appended):
 
     def _read(self, file: BinaryIO, path: str) -> int:
         """Remembers the rows' images; returns where what is whole ends, in bytes."""
-        head = file.readline(len(_HEADER))
-        if head != _HEADER:
+        head = file.readline(max(map(len, _HEADERS)))
+        if head not in _HEADERS:
             if _HEADER.startswith(head.rstrip(b"\0")):  # torn off while it was begun
                 return 0
             raise KitError(
@@ -214,7 +227,7 @@ class ResultsFile(Appended):
             except csv.Error:  # such as a carriage return, which no row has
                 continue
             sound = end
-            if len(cells) == len(COLUMNS):
+            if len(cells) == head.count(b",") + 1:
                 size, modified = cells[2], cells[3]
                 known = size.isdecimal() and modified.removeprefix("-").isdecimal()
                 state = FileState(int(size), int(modified)) if known else None
@@ -224,6 +237,19 @@ class ResultsFile(Appended):
     @staticmethod
     def _key(shown: str, state: FileState | None) -> int:
         return hash((shown, state))
+
+
+def _facts(model: ModelFile) -> dict[str, object]:
+    """What decided on every answer, besides the image."""
+    facts: dict[str, object] = {"model": model.digest[:12], "kit": __version__}
+    if model.card is not None:
+        facts["card"] = model.card.version
+        if (point := model.card.operating_point) is not None:
+            facts |= {
+                "negative_below": f"{point.negative_below:.6f}",
+                "positive_from": f"{point.positive_from:.6f}",
+            }
+    return facts
 
 
 class _Hashes:

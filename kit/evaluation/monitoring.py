@@ -1,12 +1,13 @@
 """Whether the images of the field still look to a model as those did that its thresholds are from.
 
-A card keeps what the file said of the validation part: some of its largest scores, and how
-unfamiliar it found the images. As long as the field's images are of the same kind, the rank of each
-new value among those and the earlier new ones is a matter of chance alone. A bet against that is
-placed on every image, which wins where the ranks are not: a conformal test martingale (V. Vovk et
-al., "Retrain or not retrain: conformal test martingales for change-point detection", 2021). By
-Ville's inequality the capital of such a bet reaches 1 / q with a probability of at most q, however
-often somebody looks, so that nothing has to be corrected for looking every week.
+A card keeps what the file said of the validation part: some of its largest scores, how
+unfamiliar it found the images, and how these looked. As long as the field's images are of the same
+kind, the rank of each new value among those and the earlier new ones is a matter of chance alone. A
+bet against that is placed on every image, which wins where the ranks are not: a conformal test
+martingale (V. Vovk et al., "Retrain or not retrain: conformal test martingales for change-point
+detection", 2021). By Ville's inequality the capital of such a bet reaches 1 / q with a probability
+of at most q, however often somebody looks, so that nothing has to be corrected for looking every
+week.
 
 A new bet begins each month. What is allowed for a year is shared by its months and by what is
 watched.
@@ -15,7 +16,6 @@ watched.
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 import os
 from bisect import bisect_left, bisect_right, insort
@@ -33,12 +33,14 @@ from kit.evaluation.confirmed import Kept, compare_with_promise, kept_text, read
 from kit.evaluation.metrics import Accuracy
 from kit.model.model_file import read_model_file
 from kit.model.spec import OperatingPoint
+from kit.runtime.appearance import Appearance
+from kit.runtime.classifier import Answer
 
 FALSE_ALARMS = 0.05
 """Probability of any alarm in a year in which nothing has changed, at most."""
 
-_MOST = 150
-"""Images of the validation part that a card keeps values of."""
+_MOST = 90
+"""Images of the validation part that a card keeps values of: less than 2 kB of them."""
 _MONTHS = 12
 _STAKES = (-1.6, 0.0, 1.6)
 _JUMP = 0.01
@@ -46,35 +48,39 @@ _JUMP = 0.01
 _NEAR = 1.0  # of a logarithm
 _STEPS = 1000  # a value is kept in thousandths
 
-_WATCHED = ("score", "unfamiliarity")
+_WATCHED = ("score", "unfamiliarity", *Appearance._fields)
 """What is watched: columns of the results file."""
 
 
 def reference_of(
-    scores: npt.NDArray[np.float32],
+    answers: Sequence[Answer],
     labels: Sequence[str],
     point: OperatingPoint | None,
-    unfamiliarity: npt.NDArray[np.floating] | None = None,
     limit: float | None = None,
 ) -> dict[str, Any]:
     """What a card keeps of the images that its thresholds are from.
 
     Args:
-        scores: float32 `[images, labels]`.
+        answers: what the file gave for each image.
         labels: the labels, in the order of the scores.
         point: the operating point; None: there is none.
-        unfamiliarity: float `[images]`; None of a plain file.
-        limit: unfamiliarity above which an image is unknown.
+        limit: unfamiliarity above which an image is unknown; None of a plain file.
     """
-    chosen = np.sort(np.random.default_rng(0).permutation(len(scores))[:_MOST])
-    kept: dict[str, Any] = {"images": len(scores)}
-    kept["score"] = _thousandths(scores.max(axis=1)[chosen])
+    scores = np.array([answer.scores for answer in answers], np.float32)
+    watched = {"score": scores.max(axis=1)}
     counts: Counter[str] = Counter()
-    unknown = np.zeros(len(scores), bool)
-    if unfamiliarity is not None and limit is not None:
-        kept["unfamiliarity"] = _thousandths(np.asarray(unfamiliarity)[chosen])
-        unknown = np.asarray(unfamiliarity) > limit
+    unknown = np.zeros(len(answers), bool)
+    if limit is not None:
+        unfamiliarity = np.array([answer.unfamiliarity for answer in answers], np.float64)
+        watched["unfamiliarity"] = unfamiliarity
+        unknown = unfamiliarity > limit
         counts["unknown"] = int(unknown.sum())
+    looks = [answer.appearance for answer in answers if answer.appearance is not None]
+    if len(looks) == len(answers):
+        watched |= dict(zip(Appearance._fields, np.array(looks).T, strict=True))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(answers))[:_MOST])
+    kept: dict[str, Any] = {"images": len(answers)}
+    kept |= {name: _thousandths(values[chosen]) for name, values in watched.items()}
     if point is not None:
         of_label = scores[:, list(labels).index(point.positive)]
         said = Counter(point.answer(float(score)) for score in of_label[~unknown])
@@ -113,6 +119,8 @@ class Watch:
         alarm: index of the image at which it reached the limit; None: it never did.
         since: index of the image from which on it grew to there; None without an alarm.
         limit: natural logarithm of the capital that is an alarm.
+        values: what was watched; nan where a row has none.
+        reference: its values in the reference.
     """
 
     name: str
@@ -120,6 +128,8 @@ class Watch:
     alarm: int | None
     since: int | None
     limit: float
+    values: tuple[float, ...]
+    reference: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -220,14 +230,14 @@ def monitor(
         ModelFileError: the model cannot be read, or its card keeps nothing to compare with.
         DataError: a table cannot be read, none of the rows is of this model, or none is confirmed.
     """
-    card = read_model_file(model).card
+    file = read_model_file(model)
+    card, digest = file.card, file.digest
     reference = {} if card is None else card.reference
     if not reference.get("score"):
         raise ModelFileError(
             f"{model}: expected a model whose card keeps what it said of known images, got none: "
             "train it with --screening or --positive, or set it up with kit calibrate"
         )
-    digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     rows, counts = [], Counter[str]()
     for path in results:
         for kind, row in _rows(Path(path), digest):
@@ -364,7 +374,7 @@ def _watch(
         if total >= limit and alarm is None:
             alarm, since = index, _grew_from(capital, start, lowest)
         capital.append(total)
-    return Watch(name, tuple(capital), alarm, since, limit)
+    return Watch(name, tuple(capital), alarm, since, limit, tuple(values), tuple(reference))
 
 
 def _grew_from(capital: Sequence[float], start: int, lowest: float) -> int:

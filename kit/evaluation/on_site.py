@@ -117,7 +117,7 @@ def adjust_on_site(
     operation: Operation | None = None
     table: tuple[ThresholdFigures, ...] = ()
     curve: tuple[ThresholdFigures, ...] = ()
-    with Classifier.open(model) as classifier:
+    with Classifier.open(model, appearance=True) as classifier:
         card = classifier.file.card
         if card is None:
             raise ModelFileError(f"{model}: expected a packaged model: kit package makes it one")
@@ -134,9 +134,7 @@ def adjust_on_site(
     limit = None if unfamiliarity is None else unfamiliarity[0]
     if limit is None and card.screening is not None:
         limit = card.screening.unfamiliarity_threshold
-    values = None if limit is None else strangeness(answers)[1]
-    scores = np.array([answer.scores for answer in answers], np.float32)
-    changes["reference"] = reference_of(scores, card.labels, point, values, limit)
+    changes["reference"] = reference_of(answers, card.labels, point, limit)
     if operation is not None:
         changes["operating_point"] = operation.point.to_json()
         measured = {"operating_point": {ON_SITE: operation.to_json()}}

@@ -13,7 +13,7 @@ from converters.network import Network
 from converters.operators import check_runtime
 from converters.tflite import convert_network
 from kit.errors import AccuracyError, ConversionError, DataError
-from kit.evaluation.evaluate import score_files
+from kit.evaluation.evaluate import answer_files, score_files, scores_of
 from kit.evaluation.metrics import Agreement, Evaluation, Scores
 from kit.evaluation.monitoring import reference_of
 from kit.evaluation.thresholds import Operation, Targets, choose_operating_point
@@ -234,11 +234,12 @@ class Exporter:
         if targets is None or validation is None or scoring_set is None or scores is None:
             return None, {}, {}
         assert validation.truth is not None and scoring_set.truth is not None  # parts of a run
-        chosen_on, unreadable = score_files(
+        answers, unreadable = answer_files(
             classifier, validation.root, validation.paths, self._reporter, "operating point"
         )
         if unreadable:
             raise _not_scored(validation.root, unreadable)
+        chosen_on = scores_of(answers, classifier)
         label = self._card.labels.index(targets.positive)
         point = choose_operating_point(
             chosen_on[:, label],
@@ -258,7 +259,7 @@ class Exporter:
                 (scoring_set, scores, scoring_set.truth),
             )
         }
-        reference = reference_of(chosen_on, self._card.labels, point)
+        reference = reference_of(answers, self._card.labels, point)
         return point, {"operating_point": figures}, reference
 
     def _score(self, classifier: Classifier, mode: str) -> Scores | None:

@@ -82,7 +82,7 @@ def finish(
         if foreign:
             check_survives(path)
         card = replace(card, minimum_runtime=minimum_runtime(operators, card.quantization))
-        with Classifier.open(path) as classifier:
+        with Classifier.open(path, appearance=True) as classifier:
             golden = make_golden(classifier, GOLDEN_TOLERANCE[card.quantization])
             card = measure(classifier, replace(card, golden=golden))
         card = _write(path, flatbuffer, card)

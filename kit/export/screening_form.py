@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +20,22 @@ from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.errors import ConversionError, DataError, ImageError
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.monitoring import reference_of
-from kit.evaluation.unknown import accepting_threshold
+from kit.evaluation.unknown import accepting_threshold, strangeness
 from kit.export.exported import Exported
 from kit.export.finish import finish
 from kit.export.heat_maps import run_pixels
 from kit.export.scoring_set import ScoringSet
+from kit.model.preprocess import Pixels, fit_pixels
 from kit.model.spec import UNFAMILIARITY, PreprocessSpec, Screening
 from kit.reporting import Reporter, Silent
+from kit.runtime.appearance import appearance_of
+from kit.runtime.classifier import Answer
 from kit.runtime.images import read_image
 from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import PATTERNS, draw_pattern
+
+Found = TypeVar("Found")
 
 _GROWTH = 0.13  # of the file by its further constants; operators and the card come on top
 _BYTES_A_FEATURE, _BYTES_A_MAP_WEIGHT = 8, 2  # scale and offset; the heat map
@@ -78,25 +85,21 @@ def screening_form(
     plain, spec = exported.content, exported.card.preprocess
     check_enough(len(train.paths), len(validation.paths))
     reporter.say(f"screening form of {exported.mode}")
-    features = _over_images(feature_probe(plain), train, spec, lambda runner, row: row, reporter)
+    features = np.stack(
+        _over_images(feature_probe(plain), train, spec, lambda _, row, __: row, reporter)
+    )
     width, labels = features.shape[1], len(exported.card.labels)
     room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
     flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room))
     figures, threshold, reference = {}, 0.0, dict(exported.card.reference)
     for part in (validation, *([test] if test is not None else ())):
-        found = _over_images(
-            flatbuffer,
-            part,
-            spec,
-            lambda runner, row: np.append(runner.further(UNFAMILIARITY), row),
-            reporter,
-        )
-        unfamiliarity, scores = found[:, 0], found[:, 1:]
+        answers = _over_images(flatbuffer, part, spec, partial(_answer, spec), reporter)
+        unfamiliarity = strangeness(answers)[1]
         if part is validation:
-            threshold = accepting_threshold(unfamiliarity.astype(np.float64))
+            threshold = accepting_threshold(unfamiliarity)
             if exported.card.output_kind == "scores":
                 labels_of, point = exported.card.labels, exported.card.operating_point
-                reference = reference_of(scores, labels_of, point, unfamiliarity, threshold)
+                reference = reference_of(answers, labels_of, point, threshold)
         accepted = Accuracy.of_answers(unfamiliarity <= threshold, part.groups)
         figures[part.name] = accepted.to_json("accepted")
     _check_scores(plain, flatbuffer, spec)
@@ -114,24 +117,29 @@ def _over_images(
     content: bytes,
     photographs: ScoringSet,
     spec: PreprocessSpec,
-    read: Callable[[Runner, npt.NDArray[np.float32]], npt.NDArray[np.float32]],
+    read: Callable[[Runner, npt.NDArray[np.float32], Pixels], Found],
     reporter: Reporter,
-) -> npt.NDArray[np.float32]:
-    """What `read` takes from the model after each image, float32 `[images, values]`."""
+) -> list[Found]:
+    """What `read` makes of the model, its output and the photograph, for each image."""
     runners = RunnerPool(lambda: Runner(content))
 
-    def work(path: str) -> npt.NDArray[np.float32]:
+    def work(path: str) -> Found:
         try:
             pixels = read_image(photographs.root / path, spec.longer_side)
         except ImageError as error:
             raise DataError(f"{photographs.root / path}: {error}") from error
         with runners.borrowed() as runner:
-            return read(runner, run_pixels(runner, pixels, spec))
+            return read(runner, run_pixels(runner, pixels, spec), pixels)
 
     results = ordered_map(work, photographs.paths, default_threads())
-    return np.stack(
-        [*reporter.track(results, len(photographs.paths), f"features of {photographs.name}")]
-    )
+    return [*reporter.track(results, len(photographs.paths), f"features of {photographs.name}")]
+
+
+def _answer(
+    spec: PreprocessSpec, runner: Runner, scores: npt.NDArray[np.float32], pixels: Pixels
+) -> Answer:
+    unfamiliarity = float(runner.further(UNFAMILIARITY).item())
+    return Answer(scores, unfamiliarity, appearance_of(fit_pixels(pixels, spec)))
 
 
 def _check_scores(plain: bytes, screening: bytes, spec: PreprocessSpec) -> None:

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ class ModelFile:
     labels: tuple[str, ...] | None
     metadata: TfliteMetadata | None
     endings: Mapping[int, Ending] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the whole file, card included, in hexadecimal."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:

@@ -235,8 +235,17 @@ def to_input(
     Raises:
         ValueError: `pixels` has another shape or dtype.
     """
-    fitted = fit_pixels(pixels, spec)[..., : spec.channels]
-    values = _values(fitted, spec, dtype, quantization)
+    return fitted_to_input(fit_pixels(pixels, spec), spec, dtype, quantization)
+
+
+def fitted_to_input(
+    fitted: Pixels,
+    spec: PreprocessSpec,
+    dtype: str = "float32",
+    quantization: QuantizationParameters | None = None,
+) -> npt.NDArray[Any]:
+    """The second half of `to_input`, for what `fit_pixels` gave."""
+    values = _values(fitted[..., : spec.channels], spec, dtype, quantization)
     return values if spec.layout == "NHWC" else np.ascontiguousarray(values.transpose(2, 0, 1))
 
 

@@ -414,6 +414,11 @@ class ModelCard:
                     f"got {len(check.scores)}"
                 )
 
+    @property
+    def version(self) -> str:
+        """The day it was made, and how often thresholds were chosen anew: `2026-11-29.1`."""
+        return f"{self.created[:10]}.{len(self.history)}"
+
     def is_plain(self) -> bool:
         """Whether version 1 of the schema can say all of it, as of all that the kit trains."""
         return self.preprocess.is_plain() and self.output_kind == "scores"

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # As wide as a phone: on a wider screen the letters grow with the drawing.
 _WIDTH, _HEIGHT = 4.2, 3.2  # inches
+_RUNS, _LEAST_RUN = 60, 10
+"""Points over time at most, and images that each stands for at least."""
 PAPER_SERIES = "#1f6feb"
 """For pictures that stand by themselves, outside the page and its colours."""
 _GUIDE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (3, 3)), "alpha": 0.7}
@@ -191,23 +193,44 @@ def referred_and_missed(
     figure.savefig(path, dpi=150)
 
 
-def evidence(watches: Sequence[Watch], path: str | os.PathLike[str]) -> None:
-    """Writes a picture of the capital that bets against "nothing has shifted" have won.
-
-    Raises ValueError for another kind of file than PNG, SVG or PDF.
-    """
-    figure = _figure(_HEIGHT * 0.8 * max(1, len(watches)))
-    axes = np.atleast_1d(figure.subplots(max(1, len(watches)), sharex=True))
-    for axis, watch in zip(axes, watches, strict=False):
+def evidence(watches: Sequence[Watch]) -> str:
+    """The capital that bets against "nothing has shifted" have won, and what is an alarm."""
+    figure, axes = _panels(watches)
+    for axis, watch in zip(axes, watches, strict=True):
         powers = np.array(watch.capital) / np.log(10)
-        axis.plot(range(1, len(powers) + 1), powers, color=PAPER_SERIES, linewidth=1.2)
-        axis.axhline(watch.limit / np.log(10), **_PAPER_GUIDE)
+        axis.plot(range(1, len(powers) + 1), powers, color=SERIES[0], linewidth=1.2)
+        axis.axhline(watch.limit / np.log(10), **_GUIDE)
         if watch.alarm is not None:
-            axis.plot([watch.alarm + 1], [powers[watch.alarm]], "o", color="black", markersize=5)
-        axis.set_ylabel(f"{watch.name}:\nevidence, powers of 10")
-        _plain(axis)
-    axes[-1].set_xlabel("images (the dashed line is an alarm)")
-    figure.savefig(path, dpi=150)
+            axis.plot([watch.alarm + 1], [powers[watch.alarm]], "o", color=SERIES[1], markersize=5)
+        _dress(axis, "", watch.name)
+    axes[-1].set_xlabel("images")
+    alarms = [watch.name for watch in watches if watch.alarm is not None]
+    title = f"Evidence of a shift in powers of 10; alarms: {', '.join(alarms) or 'none'}"
+    return to_svg(figure, "evidence", title)
+
+
+def field_values(watches: Sequence[Watch]) -> str:
+    """What was watched: the middle half of it over time, and where it lies in the reference."""
+    figure, axes = _panels(watches)
+    quartiles = (0.25, 0.5, 0.75)
+    for axis, watch in zip(axes, watches, strict=True):
+        for level in np.quantile(watch.reference, quartiles):
+            axis.axhline(level, **_GUIDE)
+        values = np.array(watch.values)
+        runs = np.array_split(np.arange(len(values)), min(_RUNS, max(1, len(values) // _LEAST_RUN)))
+        runs = [run for run in runs if not np.isnan(values[run]).all()]
+        middles = [run.mean() + 1 for run in runs]
+        low, half, high = np.array([np.nanquantile(values[run], quartiles) for run in runs]).T
+        axis.fill_between(middles, low, high, color=SERIES[0], alpha=0.25, linewidth=0)
+        axis.plot(middles, half, color=SERIES[0], linewidth=1.2, marker="." * (len(runs) == 1))
+        _dress(axis, "", watch.name)
+    axes[-1].set_xlabel("images")
+    return to_svg(figure, "values", "Quartiles of what was watched, over time and where it is from")
+
+
+def _panels(watches: Sequence[Watch]) -> tuple[Figure, Sequence[Axes]]:
+    figure = _figure(0.4 + 1.1 * len(watches))
+    return figure, list(np.atleast_1d(figure.subplots(len(watches), sharex=True)))
 
 
 def forest(subgroups: Sequence[Subgroup]) -> str:

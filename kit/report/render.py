@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
-from kit.evaluation.metrics import Accuracy
-from kit.evaluation.ranking import Auc
 from kit.report import plots
 from kit.report.content import Report
+from kit.report.page import page
 
 MATRIX_CLASSES = 20
 """With more classes a matrix cannot be read: only the most confused pairs are shown."""
-_NONE = "-"
 
 
 def render(report: Report) -> str:
-    """HTML, self-contained: no script, and nothing is loaded from anywhere.
-
-    Labels and file names are foreign input and are escaped.
-    """
-    from jinja2 import Environment, StrictUndefined
+    """HTML; see kit.report.page."""
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        percent=_percent,
-        share=_share,
-        auc=_auc,
-        number=_number,
-        kilobytes=_kilobytes,
-        milliseconds=lambda value: f"{value:.1f}" if value >= 1 else f"{value:.2g}",
-    )
     positive = report.screened.label if report.screened else None
     curves = plots.choose_curves(report.rankings, positive)
     calibration = report.scored.evaluation.calibration
@@ -48,8 +30,8 @@ def render(report: Report) -> str:
         drawings["reliability"] = plots.reliability(calibration.bins)
     if report.subgroups:
         drawings["subgroups"] = plots.forest(report.subgroups)
-    template = files("kit.report").joinpath("template.html").read_text("utf-8")
-    return environment.from_string(template).render(
+    return page(
+        "report.html",
         report=report,
         evaluation=report.scored.evaluation,
         accuracy=report.scored.evaluation.accuracy,
@@ -84,27 +66,3 @@ def _phases(report: Report) -> list[tuple[str, int]]:
     ends = plots.phase_ends(report.history)
     named = [(report.history[end - 1].get("phase"), end) for end in ends]
     return [(name, end) for name, end in named if name]
-
-
-def _percent(value: float | None) -> str:
-    return _NONE if value is None or value != value else f"{100 * value:.1f}\u00a0%"
-
-
-def _share(share: Accuracy) -> str:
-    if not share.n:
-        return _NONE
-    return f"{_percent(share.value)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
-
-
-def _auc(area: Auc) -> str:
-    if area.value is None or area.low is None or area.high is None:
-        return _NONE
-    return f"{area.value:.4f} ({area.low:.4f} to {area.high:.4f})"
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return _NONE if value is None or value != value else f"{value:.{digits}f}"
-
-
-def _kilobytes(size: int) -> str:
-    return f"{size / 1e3:,.0f} kB".replace(",", "\u00a0")

@@ -15,8 +15,9 @@ from kit.errors import ImageError, KitError, ModelFileError
 from kit.model.labels import read_labels
 from kit.model.model_file import ModelFile, read_model_file
 from kit.model.output import to_scores
-from kit.model.preprocess import Pixels, to_input
+from kit.model.preprocess import Pixels, fit_pixels, fitted_to_input
 from kit.model.spec import ACTIVATION_MAP, UNFAMILIARITY, PreprocessSpec
+from kit.runtime.appearance import Appearance, appearance_of
 from kit.runtime.explain import ActivationMap, seen_part
 from kit.runtime.foreign import labels_of, output_kind_of, preprocess_of
 from kit.runtime.images import read_image
@@ -54,10 +55,12 @@ class Answer:
     Attributes:
         scores: float32 `[labels]`, 0 to 1.
         unfamiliarity: 0 up, where 1 is a typical training image; None of a plain file.
+        appearance: how the image looks; None where the classifier was not opened for it.
     """
 
     scores: npt.NDArray[np.float32]
     unfamiliarity: float | None = None
+    appearance: Appearance | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Classification:
         unknown: whether the image is unlike those of the training; its categories are then only
             the nearest. None of a plain file, which can't tell.
         unfamiliarity: how unlike; see Answer.
+        appearance: how the image looks; see Answer.
     """
 
     image: str | None
@@ -79,6 +83,7 @@ class Classification:
     answer: str | None = None
     unknown: bool | None = None
     unfamiliarity: float | None = None
+    appearance: Appearance | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class Classifier:
         remarks: tuple[str, ...] = (),
         output_tensor: str | None = None,
         folders: ExitStack | None = None,
+        appearance: bool = False,
     ) -> None:
         self.file = file
         self.labels = labels
@@ -152,6 +158,7 @@ class Classifier:
         self._top_k = top_k
         self._score_threshold = score_threshold
         self._shown = shown
+        self._appearance = appearance
         self._single_runners = RunnerPool(self.new_runner)
 
     @classmethod
@@ -173,6 +180,7 @@ class Classifier:
         input_resolution: int | None = None,
         output_tensor: str | None = None,
         output_kind: str | None = None,
+        appearance: bool = False,
     ) -> Classifier:
         """Reads and checks the file, and builds the interpreter.
 
@@ -195,6 +203,8 @@ class Classifier:
             output_tensor: name of the output with the scores, for a file that has several.
             output_kind: one of kit.model.spec.OUTPUT_KINDS, for a file without a card; None: as its
                 graph says.
+            appearance: whether answers also say how the images look, at some tenths of a
+                millisecond each.
 
         Raises:
             ModelFileError: the file is damaged, is no image classifier, or lacks labels or
@@ -242,7 +252,7 @@ class Classifier:
             workers = num_threads or default_threads()
             return cls(
                 *(file, names, spec, runner, workers, top_k, score_threshold, shown),
-                *(kind, remarks, output_tensor, folders.pop_all()),
+                *(kind, remarks, output_tensor, folders.pop_all(), appearance),
             )
 
     def __enter__(self) -> Classifier:
@@ -309,7 +319,7 @@ class Classifier:
         """The best categories of one image; arguments and errors as `scores`."""
         name = str(image) if isinstance(image, str | os.PathLike) else None
         found = self.answer(image)
-        return self.classification(name, found.scores, found.unfamiliarity)
+        return self.classification(name, found)
 
     def explain(self, image: Any) -> Explanation:
         """The best categories and where they are seen; arguments and errors as `scores`.
@@ -324,7 +334,7 @@ class Classifier:
         pixels = read_image(image, self.preprocess.longer_side)
         found = self._run(self._runner, pixels)
         name = str(image) if isinstance(image, str | os.PathLike) else None
-        classification = self.classification(name, found.scores, found.unfamiliarity)
+        classification = self.classification(name, found)
         best = classification.categories[:1]
         label = best[0].index if best else int(found.scores.argmax())
         activation_map = self._runner.further(ACTIVATION_MAP)[0, :, :, label]
@@ -338,15 +348,11 @@ class Classifier:
             if isinstance(found, Failure):
                 yield found
             else:
-                yield self.classification(name, found.scores, found.unfamiliarity)
+                yield self.classification(name, found)
 
-    def classification(
-        self,
-        image: str | None,
-        scores: npt.NDArray[np.float32],
-        unfamiliarity: float | None = None,
-    ) -> Classification:
+    def classification(self, image: str | None, found: Answer) -> Classification:
         """Scores to categories, by this classifier's top k, threshold and lists."""
+        scores, unfamiliarity = found.scores, found.unfamiliarity
         card = self.file.card
         screening = None if card is None else card.screening
         unknown = None
@@ -361,7 +367,7 @@ class Classifier:
         )
         answer = self._operate(scores, bool(unknown))
         best = tuple(categories)[: self._top_k]
-        return Classification(image, best, answer, unknown, unfamiliarity)
+        return Classification(image, best, answer, unknown, unfamiliarity, found.appearance)
 
     def _operate(self, scores: npt.NDArray[np.float32], unknown: bool) -> str | None:
         point = None if self.file.card is None else self.file.card.operating_point
@@ -385,11 +391,15 @@ class Classifier:
         return ordered_map(work, paths, self._num_threads)
 
     def _run(self, runner: Runner, pixels: Pixels) -> Answer:
-        tensor = to_input(pixels, self.preprocess, runner.input.dtype, runner.input.quantization)
+        fitted = fit_pixels(pixels, self.preprocess)
+        tensor = fitted_to_input(
+            fitted, self.preprocess, runner.input.dtype, runner.input.quantization
+        )
         scores = to_scores(runner.run(tensor), self.output_kind)
-        if UNFAMILIARITY not in runner.further_outputs:
-            return Answer(scores)
-        return Answer(scores, float(runner.further(UNFAMILIARITY).item()))
+        unfamiliarity = None
+        if UNFAMILIARITY in runner.further_outputs:
+            unfamiliarity = float(runner.further(UNFAMILIARITY).item())
+        return Answer(scores, unfamiliarity, appearance_of(fitted) if self._appearance else None)
 
 
 def _threads(file: ModelFile, single_image: bool) -> int:

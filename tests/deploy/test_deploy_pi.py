@@ -266,6 +266,6 @@ def test_a_rebuilt_wheel_is_the_one_that_was_built(tmp_path):
     with zipfile.ZipFile(own) as one, zipfile.ZipFile(rebuilt) as other:
         record = next(name for name in one.namelist() if name.endswith("/RECORD"))
         names = set(one.namelist()) - {record}
-        assert {"kit/deploy/pi_files/install.sh", "kit/report/template.html"} <= names
+        assert {"kit/deploy/pi_files/install.sh", "kit/report/report.html"} <= names
         assert names == set(other.namelist()) - {record}
         assert all(one.read(name) == other.read(name) for name in names)

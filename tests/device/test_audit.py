@@ -54,7 +54,7 @@ def test_an_entry_for_each_answer(log, images):
         assert entry["label"] in ("red", "green")
         assert entry["model"] == card.model_sha256
         assert entry["failed"] is False
-        assert {"file", "kit", "card_created", "score", "time"} <= set(entry)
+        assert {"file", "kit", "card", "score", "time"} <= set(entry)
     assert entries[-1]["hash"] == found.hash
     text = log.read_text()
     assert ".png" not in text

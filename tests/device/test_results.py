@@ -2,13 +2,19 @@
 
 import csv
 import errno
+import hashlib
 import os
+from dataclasses import replace
 
 import pytest
 
+import kit
 from kit.device import results as module
 from kit.device.results import COLUMNS, FileState, ResultsFile
 from kit.errors import KitError
+from kit.model.model_file import read_model_file
+from kit.model.spec import OperatingPoint
+from kit.runtime.appearance import Appearance
 from kit.runtime.classifier import Category, Classification, Failure
 
 ROSE = Classification("x", (Category(0, "rose", 0.75), Category(1, "tulip", 0.25)))
@@ -19,7 +25,7 @@ def image(index):
 
 
 def opened(folder, model, rotate_mb=10.0):
-    return ResultsFile(folder / "results.csv", model, rotate_mb)
+    return ResultsFile(folder / "results.csv", read_model_file(model), rotate_mb)
 
 
 def rows_of(folder):
@@ -46,14 +52,17 @@ def filled(tmp_path, model):
 
 
 def test_a_row_says_what_was_labelled_and_how(tmp_path, model):
-    screened = Classification("x", (Category(0, "rose", 0.75),), "positive", False, 1.25)
+    looks = Appearance(0.5, 0.25, 0.125)
+    screened = Classification("x", (Category(0, "rose", 0.75),), "positive", False, 1.25, looks)
     with opened(tmp_path, model) as results:
         results.append(screened, *image(1))
         results.append(Classification("x", ()), *image(2))
         results.append(Failure("x", "expected an image,\ngot none"), *image(3))
         results.append(ROSE, "frame 1")
     first, second, third, fourth = rows_of(tmp_path)
-    assert first.pop("time").endswith("Z") and len(first.pop("model")) == 12
+    assert first.pop("time").endswith("Z") and first.pop("kit") == kit.__version__
+    assert first.pop("model") == hashlib.sha256(model.read_bytes()).hexdigest()[:12]
+    assert first.pop("card") == read_model_file(model).card.version
     assert first == {
         "image": "/photos/1.jpg",
         "size_bytes": "1001",
@@ -63,11 +72,52 @@ def test_a_row_says_what_was_labelled_and_how(tmp_path, model):
         "answer": "positive",
         "unknown": "False",
         "unfamiliarity": "1.250000",
+        "brightness": "0.5000",
+        "contrast": "0.2500",
+        "sharpness": "0.1250",
+        "negative_below": "",
+        "positive_from": "",
         "error": "",
     }
     assert second["label"] == second["score"] == second["error"] == ""
     assert third["error"] == "expected an image, got none" and third["label"] == ""
     assert fourth["image"] == "frame 1" and fourth["size_bytes"] == ""
+
+
+def test_a_row_says_which_thresholds_were_in_use(tmp_path, model):
+    file = read_model_file(model)
+    card = replace(
+        file.card,
+        operating_point=OperatingPoint(file.card.labels[0], 0.25, 0.75),
+        created="2026-11-28T10:00:00+00:00",
+        history=({"date": "2026-11-29"},),
+    )
+    with ResultsFile(tmp_path / "results.csv", replace(file, card=card)) as results:
+        results.append(ROSE, *image(1))
+    (row,) = rows_of(tmp_path)
+    assert row["card"] == "2026-11-28.1"
+    assert (row["negative_below"], row["positive_from"]) == ("0.250000", "0.750000")
+
+
+@pytest.mark.parametrize("torn", ["", "2026-01-01T00:00:00Z,/photos/2.jpg,10"])
+def test_a_file_of_an_earlier_kit_is_numbered_and_its_images_are_known(tmp_path, model, torn):
+    before = (
+        "time,image,size_bytes,modified_ns,model,label,score,answer,unknown,unfamiliarity,error\n"
+        "2026-01-01T00:00:00Z,/photos/1.jpg,1001,1000000000000000001,0123456789ab,rose,1,,,,\n"
+    )
+    (tmp_path / "results.csv").write_text(before + torn)
+    for _ in range(2):
+        with opened(tmp_path, model) as results:
+            assert results.found == 1 and results.has(*image(1))
+    with opened(tmp_path, model) as results:
+        results.append(ROSE, *image(2))
+    assert (tmp_path / "results-0001.csv").read_text() == before
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["/photos/2.jpg"]
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "results-0001.csv",
+        "results.csv",
+    ]
 
 
 def test_it_goes_on_with_what_is_there(filled, model):

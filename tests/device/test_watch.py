@@ -19,6 +19,7 @@ from kit.device.command import main
 from kit.device.results import ResultsFile
 from kit.device.watch import LOOK_SECONDS, watch
 from kit.errors import KitError
+from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 
 
@@ -54,7 +55,7 @@ def watched(tmp_path, model):
 
         with (
             Classifier.open(model) as classifier,
-            ResultsFile(output, model) as results,
+            ResultsFile(output, read_model_file(model)) as results,
             pytest.raises(StoppedError),
         ):
             watch(
@@ -171,7 +172,10 @@ def test_hidden_files_pipes_and_the_results_are_no_images(watched, photos, model
     shutil.copy(photos / "red.png", watched.folder / ".part-0.png")
     os.mkfifo(watched.folder / "pipe.png")  # reading it would wait for ever
     output = watched.folder / "results.csv"
-    with Classifier.open(model) as classifier, ResultsFile(output, model, 0.0001) as results:
+    with (
+        Classifier.open(model) as classifier,
+        ResultsFile(output, read_model_file(model), 0.0001) as results,
+    ):
         ends = iter([*[lambda: shutil.copy(photos / "red.png", watched.folder / "1.png")] * 3])
 
         def sleep(seconds):
@@ -307,7 +311,7 @@ def test_stopped_at_any_point_the_next_run_goes_on(model, photos, tmp_path, way,
         names = names_of(output)
         assert names == [f"{index:03}.png" for index in range(len(names))]
     assert stopped
-    with Classifier.open(model), ResultsFile(output, model) as results:
+    with Classifier.open(model), ResultsFile(output, read_model_file(model)) as results:
         assert results.found == len(names_of(output))
     assert main([str(model), str(many), "--output", str(output)]) == 0
     assert names_of(output) == [f"{index:03}.png" for index in range(300)]
@@ -316,7 +320,7 @@ def test_stopped_at_any_point_the_next_run_goes_on(model, photos, tmp_path, way,
 def test_a_folder_must_exist_before_anything_is_read(tmp_path, model):
     with (
         Classifier.open(model) as classifier,
-        ResultsFile(tmp_path / "results.csv", model) as results,
+        ResultsFile(tmp_path / "results.csv", read_model_file(model)) as results,
         pytest.raises(KitError, match="make it first"),
     ):
         watch(classifier, tmp_path / "none", results)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from kit.evaluation import monitoring as module
 from kit.evaluation.monitoring import monitor, monitored_text, reference_of
 from kit.model.model_file import read_model_file
 from kit.model.spec import OperatingPoint
+from kit.runtime.appearance import Appearance
+from kit.runtime.classifier import Answer
 
 pytest_plugins = ["training_fixtures"]
 
-LIMIT = math.log(12 * 2 / 0.05)
+LIMIT = math.log(12 * 5 / 0.05)
 MONTHS = [f"2026-{month:02}" for month in range(1, 13)]
 
 
@@ -31,17 +34,18 @@ def watch(reference, values, months):
 
 
 def test_years_in_which_nothing_changes_hardly_ever_alarm():
-    """200 years of 1,200 images, two values watched: at most 5 % with any alarm at all."""
+    """200 years of 1,200 images, five values watched: at most 5 % with any alarm at all."""
     alarms = 0
     months = [month for month in MONTHS for _ in range(100)]
     for year in range(200):
         random = np.random.default_rng(year)
         found = [
-            watch(draw(150), draw(1200), months)
+            watch(draw(90), draw(1200), months)
             for draw in (
                 lambda n, random=random: random.beta(8, 1.5, n),
                 # As int8 scores: many are equal.
                 lambda n, random=random: np.rint(random.beta(8, 1.5, n) * 64) / 64,
+                *(lambda n, random=random: random.normal(0.5, 0.1, n) for _ in range(3)),
             )
         ]
         alarms += any(one.alarm is not None for one in found)
@@ -63,7 +67,7 @@ def test_a_shift_is_noticed_within_100_images_and_dated(shift):
     for seed in range(40):
         random = np.random.default_rng(seed)
         values = [*random.beta(8, 1.5, 80), *SHIFTS[shift](random, 200)]
-        found = watch(random.beta(8, 1.5, 150), values, ["2026-01"] * 280)
+        found = watch(random.beta(8, 1.5, 90), values, ["2026-01"] * 280)
         noticed += found.alarm is not None and found.alarm < 180
         dated.append(found.since)
     assert noticed >= 38
@@ -103,18 +107,24 @@ def test_what_a_card_keeps_is_small_and_says_how_often_it_answered():
     positive = random.random(5000).astype(np.float32)
     scores = np.stack([1 - positive, positive], axis=1)
     point = OperatingPoint("ill", 0.4, 0.7)
-    kept = reference_of(scores, ("well", "ill"), point, random.gamma(4, 0.25, 5000), 1.5)
-    assert len(json.dumps(kept, separators=(",", ":"))) < 2000
-    assert len(kept["score"]) == len(kept["unfamiliarity"]) == 150
+    answers = [
+        Answer(row, float(strange), Appearance(*(0.1 + 0.4 * random.random(3))))
+        for row, strange in zip(scores, random.gamma(4, 0.25, 5000), strict=True)
+    ]
+    kept = reference_of(answers, ("well", "ill"), point, 1.5)
+    assert len(json.dumps(kept, separators=(",", ":"))) < 2048
+    assert {len(kept[name]) for name in module._WATCHED} == {90}
     assert kept["images"] == 5000
-    plain = reference_of(scores, ("well", "ill"), point)
+    answers = [Answer(row) for row in scores]
+    plain = reference_of(answers, ("well", "ill"), point)
+    assert "unfamiliarity" not in plain and "brightness" not in plain
     assert plain["answers"] == {
         "positive": int((positive >= np.float32(0.7)).sum()),
         "uncertain": int(((positive >= 0.4) & (positive < np.float32(0.7))).sum()),
     }
     assert kept["answers"]["unknown"] > 0
     assert kept["answers"]["positive"] < plain["answers"]["positive"]
-    assert "answers" not in reference_of(scores, ("well", "ill"), None)
+    assert "answers" not in reference_of(answers, ("well", "ill"), None)
 
 
 # ---------------------------------------------------------------- a device's results
@@ -170,7 +180,7 @@ def test_the_same_source_and_a_changed_one(model, field, tmp_path, capsys):
     labelled(model, field, results)
     found = monitor([results], model)
     assert len(found.rows) == 120
-    assert [watch.name for watch in found.watches] == ["score", "unfamiliarity"]
+    assert [watch.name for watch in found.watches] == list(module._WATCHED)
     assert found.alarms == ()
     done = CliRunner().invoke(app, ["monitor", str(results), "--model", str(model)])
     assert done.exit_code == 0, done.stderr
@@ -186,13 +196,18 @@ def test_the_same_source_and_a_changed_one(model, field, tmp_path, capsys):
     alarm = next(watch for watch in found.watches if watch.name == "unfamiliarity")
     assert 120 <= alarm.alarm < 220
     assert abs(alarm.since - 120) < 60  # about
-    plot = tmp_path / "monitor.png"
-    done = CliRunner().invoke(
-        app, ["monitor", str(results), "--model", str(model), "--plot", str(plot)]
-    )
+    page = tmp_path / "monitor.html"
+    asked = ["monitor", str(results), "--model", str(model), "--output", str(page)]
+    done = CliRunner().invoke(app, asked)
     assert done.exit_code == 1
     assert "unfamiliarity: HAS SHIFTED since about" in done.stdout
-    assert Image.open(plot).size[0] > 300
+    assert done.stdout.endswith(f"{page}\n")
+    text = page.read_text(encoding="utf-8")
+    assert "These images have shifted" in text and text.count("<svg") == 2
+    assert "<b>unfamiliarity</b> has shifted since about" in text
+    assert not re.search(r"<script|https?://(?!www.w3.org)", text)
+    again = CliRunner().invoke(app, asked)
+    assert again.exit_code == 1 and "--force" in again.stderr
     rates = {rate.answer: rate for rate in found.rates}
     assert set(rates) == {"positive", "uncertain", "unknown"}
     assert rates["unknown"].share.value > rates["unknown"].reference.value

@@ -19,7 +19,7 @@ from kit.model.spec import (
     QuantizationParameters,
     Screening,
 )
-from kit.runtime.classifier import Classifier
+from kit.runtime.classifier import Answer, Classifier
 
 CASES = json.loads((GOLDEN / "answers.json").read_text(encoding="utf-8"))["cases"]
 
@@ -67,7 +67,7 @@ def test_golden_answers(case):
     unfamiliarity = case["unfamiliarity"] and float(
         np.frombuffer(base64.b64decode(case["unfamiliarity"]), np.float32)[0]
     )
-    found = classifier_of(case).classification(None, scores, unfamiliarity)
+    found = classifier_of(case).classification(None, Answer(scores, unfamiliarity))
     assert [vars(category) for category in found.categories] == case["categories"]
     assert found.answer == case["answer"]
     assert found.unknown is case["unknown"]

@@ -15,6 +15,7 @@ from kit.model.preprocess import fit_pixels
 from kit.model.spec import PreprocessSpec
 from kit.runtime import Category, Classification, Classifier, Failure
 from kit.runtime import interpreter as interpreter_module
+from kit.runtime.classifier import Answer
 from kit.runtime.interpreter import Runner
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.runtime.self_test import draw_pattern, self_test
@@ -74,9 +75,9 @@ def test_an_answer(data):
 
 def test_equal_scores_keep_the_order_of_the_labels(data):
     with Classifier.open(data / FLOAT) as classifier:
-        found = classifier.classification(None, np.array([0.25, 0.5, 0.25], np.float32))
+        found = classifier.classification(None, Answer(np.array([0.25, 0.5, 0.25], np.float32)))
         assert [c.label for c in found.categories] == ["green", "red", "blue"]
-        found = classifier.classification("x", np.full(3, 1 / 3, np.float32))
+        found = classifier.classification("x", Answer(np.full(3, 1 / 3, np.float32)))
         assert [c.label for c in found.categories] == ["red", "green", "blue"]
         assert found.image == "x"
 
@@ -88,7 +89,7 @@ def test_many_equal_scores_keep_the_order_of_the_labels(data, fake):
     scores = np.tile(np.array([0.1, 0.3], np.float32), 250)
     path = data / "plain_uint8.tflite"
     with Classifier.open(path, labels=names, mean=ONE, std=ONE) as classifier:
-        found = [c.index for c in classifier.classification(None, scores).categories]
+        found = [c.index for c in classifier.classification(None, Answer(scores)).categories]
     assert found == [*range(1, 500, 2), *range(0, 500, 2)]
 
 
@@ -116,7 +117,7 @@ def test_which_categories_are_answered(data, options, wanted):
 
 def test_a_score_at_the_threshold_is_answered(data):
     with Classifier.open(data / FLOAT, score_threshold=0.5) as classifier:
-        found = classifier.classification(None, np.array([0.5, 0.4999, 0.0001], np.float32))
+        found = classifier.classification(None, Answer(np.array([0.5, 0.4999, 0.0001], np.float32)))
     assert [category.label for category in found.categories] == ["red"]
 
 
