@@ -10,6 +10,7 @@ It needs numpy and Pillow alone, so that a device can do it too.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from kit.data import DataSettings, load_dataset
 from kit.data.split import groups_of
@@ -45,6 +44,7 @@ ON_SITE = "on_site"
 """Name of the images of that place among the card's metrics."""
 
 _DRAWN = tuple(step / 100 for step in range(1, 100))
+_GRAIN = 1e-4  # of the limit of the unknown
 LEAST_FOR_UNKNOWN = 20
 """Images for the limit of the unknown; with fewer, one that accepts 95 % accepts them all."""
 
@@ -206,8 +206,9 @@ def _limit(
         reason = f"a limit of the unknown takes {LEAST_FOR_UNKNOWN} images, got {len(answers)}"
     else:
         _, values = strangeness(answers)
-        # As the card says it and the device compares it.
-        threshold = float(np.float32(accepting_threshold(values)))
+        # Upwards, so that what it accepts stays accepted where a processor rounds otherwise.
+        threshold = math.ceil(accepting_threshold(values) / _GRAIN) * _GRAIN
+        threshold = round(threshold, 4)
         return threshold, Accuracy.of_answers(values <= threshold)
     if alone:
         raise DataError(

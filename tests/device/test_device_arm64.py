@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawing import draw_folder
 from places import FILES, ROOT, TESTS
 
 SCRIPT = TESTS / "device" / "arm64" / "arm64.sh"
@@ -15,7 +16,7 @@ MODES = ("int8", "float32")
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory, request):
-    """A folder of images, one of them broken, and models.
+    """A folder of images, one of them broken, a folder with labelled ones, and models.
 
     With KIT_TEST_DATA a MobileNet on ImageNet weights; without it a network of one layer.
     """
@@ -31,9 +32,11 @@ def material(tmp_path_factory, request):
     (folder / "again").mkdir()
     (folder / "again" / "red.jpg").write_bytes((folder / "blue.jpg").read_bytes())
     if not os.environ.get("KIT_TEST_DATA"):
-        data = FILES
-        return folder, [data / f"red_green_blue_{mode}.tflite" for mode in MODES]
+        labelled = tmp_path_factory.mktemp("labelled")
+        draw_folder(labelled, dict.fromkeys(("red", "green", "blue"), 15), seed=4)
+        return folder, labelled, [FILES / f"red_green_blue_{mode}.tflite" for mode in MODES]
 
+    from kit.data import SplitSettings
     from kit.training.fitting import FitSettings
     from kit.workflows.demo import draw_images
     from kit.workflows.train import TrainSettings, train
@@ -47,13 +50,15 @@ def material(tmp_path_factory, request):
         alpha=0.25,
         input_resolution=128,
         quantize=MODES,
+        screening=True,
+        split=SplitSettings(0.2, 0.1),
         fitting=FitSettings(epochs=5),
         representative_images=30,
     )
     result = train(work / "photos", work / "run", settings, cache=work / "cache")
     for index, path in enumerate(sorted((work / "photos").rglob("*.*"))[::29]):
         (folder / f"drawn_{index}{path.suffix}").write_bytes(path.read_bytes())
-    return folder, list(result.files.values())
+    return folder, work / "photos", list(result.screening_files.values())
 
 
 @pytest.mark.slow
@@ -64,9 +69,10 @@ def material(tmp_path_factory, request):
 )
 @pytest.mark.parametrize("system", ["bookworm-arm64", "bookworm-armhf"])
 def test_a_pi_says_what_this_machine_says(material, system):
-    images, models = material
+    images, labelled, models = material
+    positive = sorted(path.name for path in labelled.iterdir())[0]
     done = subprocess.run(
-        [SCRIPT, system, images, *models],
+        [SCRIPT, system, images, labelled, positive, *models],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
@@ -79,4 +85,8 @@ def test_a_pi_says_what_this_machine_says(material, system):
     lines = done.stdout.splitlines()
     assert lines.count("self-test passed") == 1
     assert sum("same label on" in line for line in lines) == len(models)
+    assert "calibrate: the same bytes" in lines and "monitor: the same bytes" in lines
+    # What the device wrote, and what this machine went on with.
+    answers = len([path for path in labelled.rglob("*") if path.is_file()])
+    assert f"{answers + 1} entries from" in done.stdout
     assert f"{len(list(images.rglob('*.*'))) + 1} lines in results.csv" in done.stdout

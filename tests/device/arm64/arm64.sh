@@ -3,15 +3,17 @@
 # network, runs the self-test, labels images, and compares every score with this machine's, from the
 # same release of the interpreter: releases differ by more than processors do.
 #
-#   tests/device/arm64/arm64.sh SYSTEM IMAGES MODEL...
+#   tests/device/arm64/arm64.sh SYSTEM IMAGES LABELLED POSITIVE MODEL...
 #
-# SYSTEM is bookworm-arm64 or bookworm-armhf, IMAGES a folder, each MODEL a packaged .tflite. The
+# SYSTEM is bookworm-arm64 or bookworm-armhf, IMAGES a folder, each MODEL a packaged .tflite.
+# On LABELLED, a folder with a folder of images for each label, the first MODEL gets thresholds for
+# POSITIVE, here and there, and its results are watched and logged: the bytes must be the same. The
 # userland is unpacked once into KIT_DEVICE_CACHE (~/.cache/mobilenet-kit/device). Needs root, on a
 # Debian or Ubuntu whose packages can be had; exits with 77, and says why, where that is not so.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-system=$1 images=$(realpath "$2")
-shift 2
+system=$1 images=$(realpath "$2") labelled=$(realpath "$3") positive=$4
+shift 4
 python=${PYTHON:-python}
 cache=${KIT_DEVICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mobilenet-kit/device}
 
@@ -93,6 +95,34 @@ for model in "$@"; do
 		"${every_score[@]}" >"$work/$name.here") || [ $? = 1 ]
 	"$python" "$here/compare.py" "$model" "$work/$name.device" "$work/$name.here"
 done
+
+# Thresholds of this place, then its results: a copy of each folder, with the same relative paths.
+mkdir "$work/place"
+cp "$1" "$work/place/model.tflite"
+cp -r "$labelled" "$work/place/labelled"
+cp -r "$work/place" "$home/place"
+device_label=(on_device env --chdir=/home/pi/place /home/pi/kit/env/bin/kit-label)
+here_label() {
+	(cd "$work/place" && PYTHONPATH="$here/../../.." "$reference/bin/python" -m kit.device "$@")
+}
+calibrate=(model.tflite labelled --calibrate clinic.tflite --positive "$positive"
+	--target-sensitivity 0.8 --confidence 0.9 --note "Ward 3")
+"${device_label[@]}" "${calibrate[@]}" >"$work/calibrated.device"
+here_label "${calibrate[@]}" >"$work/calibrated.here"
+cmp "$work/calibrated.device" "$work/calibrated.here"
+cards() { (cd "$1/place" && unzip -p clinic.tflite kit.json | "$python" -m json.tool); }
+cmp "$home/place/clinic.tflite" "$work/place/clinic.tflite" ||
+	{ diff <(cards "$home") <(cards "$work"); exit 1; }
+echo "calibrate: the same bytes"
+"${device_label[@]}" clinic.tflite labelled --output results.csv --audit audit.jsonl
+cp "$home/place/results.csv" "$home/place/audit.jsonl" "$work/place"
+"${device_label[@]}" clinic.tflite --monitor results.csv >"$work/monitored.device" || [ $? = 1 ]
+here_label clinic.tflite --monitor results.csv >"$work/monitored.here" || [ $? = 1 ]
+cmp "$work/monitored.device" "$work/monitored.here"
+echo "monitor: the same bytes"
+here_label clinic.tflite model.tflite --output results.csv --audit audit.jsonl || [ $? = 1 ]
+"$python" -c 'from kit.cli import main; main()' audit verify "$work/place/audit.jsonl"
+
 on_device /home/pi/kit/env/bin/kit-label /home/pi/kit/model.tflite /home/pi/photos \
 	--output /home/pi/results.csv || [ $? = 1 ]
 grep -c , "$home/results.csv" | sed 's/$/ lines in results.csv/'
