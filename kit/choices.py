@@ -24,3 +24,6 @@ SWEEP_RECIPE_NAMES = RECIPE_NAMES[:2]
 
 TARGET_NAMES = ("tflite", "c", "onnx")
 """See converters.targets."""
+
+WEB_LANGUAGES = ("en", "fr", "es")
+"""Languages of the page; see kit.deploy.web and web/src/texts.ts."""

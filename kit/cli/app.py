@@ -26,6 +26,7 @@ from kit.cli import (
     monitor,
     package,
     report,
+    serve,
     sign,
     sweep,
     train,
@@ -102,6 +103,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "    --output ours.tflite",
     ),
     ("report", report.report, "kit report run/model_int8.tflite --output model-card.md"),
+    ("serve", serve.serve, "kit serve site/\nkit serve site/ --https"),
     (
         "sign",
         sign.sign,
@@ -112,6 +114,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 _DEPLOY = (
     ("pi", deploy.pi, "kit deploy pi run/model_int8.tflite --output pi/"),
     ("android", deploy.android, "kit deploy android run/model_int8.tflite"),
+    (
+        "web",
+        deploy.web,
+        "kit deploy web run/model_int8_screening.tflite --output site/\n"
+        "kit deploy web run/model_int8.tflite --output label.html --single-file",
+    ),
 )
 _AUDIT = (("verify", audit.verify, "kit audit verify audit.jsonl"),)
 _WEIGHTS = (("pull", weights.pull, "kit weights pull weights/ --backbone mobilenet_v1 --every"),)

@@ -135,6 +135,18 @@ class FineTuneOptions:
             show_default=OF_THE_BACKBONE,
         ),
     ] = None
+    fine_tune_label_smoothing: Annotated[
+        float | None,
+        option(
+            FINE_TUNING,
+            "Share of the target that fine-tuning spreads evenly over all classes.",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            show_default="that of --label-smoothing if you give it, else 0.1 with --recipe best "
+            "and no teacher",
+        ),
+    ] = None
     mixup: Annotated[
         float | None,
         option(

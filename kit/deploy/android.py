@@ -8,11 +8,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.deploy.checked import checked_model
 from kit.errors import ModelFileError
 from kit.files import write_beside
-from kit.model.model_file import read_model_file
-from kit.runtime.classifier import Classifier
-from kit.runtime.self_test import self_test
 
 APP = "android_demo"
 _ASSET = Path("app/src/main/assets/model.tflite")  # ModelStore.kt opens it under this name
@@ -60,12 +58,8 @@ def deploy_android(
             f"{folder}: expected the app's folder, with {_BUILD} in it: "
             f"give it (--app path/to/{APP})"
         )
-    file = read_model_file(model)
-    if file.card is None:
-        raise ModelFileError(
-            f"{file.path}: expected a model with a card, this file has none: "
-            "make it with kit train or kit convert"
-        )
+    file = checked_model(model)
+    assert file.card is not None  # it was checked
     if file.size_bytes > _LARGEST_BYTES:
         raise ModelFileError(
             f"{file.path}: expected a model of at most {_LARGEST_BYTES >> 20} MB, got "
@@ -77,12 +71,6 @@ def deploy_android(
             f"{file.path}: expected a model for the app's TensorFlow Lite {runtime}, it needs "
             f"{file.card.minimum_runtime}: convert it again with --target-runtime 2.14"
         )
-    with Classifier.open(file.path) as classifier:
-        if file.card.golden and not all(check.passed for check in self_test(classifier)):
-            raise ModelFileError(
-                f"{file.path}: expected the scores that its card promises, got others: "
-                "make the file again"
-            )
     asset = folder / _ASSET
     write_beside(asset, file.path.read_bytes(), force=True)
     build, apk = (shlex.quote(str((folder / name).resolve())) for name in (_BUILD, _APK))

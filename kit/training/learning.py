@@ -96,7 +96,7 @@ _BEST = LearnSettings(
             batch_size=32,
             optimizer="sgd",
             schedule="cosine",
-            label_smoothing=0.1,
+            label_smoothing=None,
         ),
         mixup=None,
         remember=None,

@@ -54,6 +54,8 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "fine_tune": ("fine_tune.layers",),
     "fine_tune_epochs": ("fine_tune.fitting.epochs",),
     "fine_tune_learning_rate": ("fine_tune.fitting.learning_rate",),
+    # After --label-smoothing, which sets both.
+    "fine_tune_label_smoothing": ("fine_tune.fitting.label_smoothing",),
     "mixup": ("fine_tune.mixup",),
     "remember": ("fine_tune.remember",),
     "teacher": ("teachers",),
@@ -108,7 +110,8 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     )
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
-    for name, value in given.items():
+    for name in (name for name in _PLACES if name in given):
+        value = given[name]
         for place in _PLACES[name]:
             *outer, last = place.split(".")
             inner = changes

@@ -444,7 +444,12 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
     )
     best = learning_of(trained, "--recipe", "best")
     assert (best.fine_tune.fitting.epochs, best.fine_tune.mixup) == (None, None)
-    own = replace(given.fine_tune.fitting, epochs=None, patience=best.fine_tune.fitting.patience)
+    own = replace(
+        given.fine_tune.fitting,
+        epochs=None,
+        label_smoothing=None,  # which is 0.1, unless teachers answer
+        patience=best.fine_tune.fitting.patience,
+    )
     own_too = {"mixup": None, "remember": None}
     assert replace(given, fine_tune=replace(given.fine_tune, fitting=own, **own_too)) == best
 
@@ -468,6 +473,11 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
             ("--label-smoothing", 0),
             lambda it: (it.fitting.label_smoothing, it.fine_tune.fitting.label_smoothing),
             (0, 0),
+        ),
+        (
+            ("--fine-tune-label-smoothing", 0.3, "--label-smoothing", 0),
+            lambda it: (it.fitting.label_smoothing, it.fine_tune.fitting.label_smoothing),
+            (0, 0.3),
         ),
         (
             ("--dropout", 0.25),

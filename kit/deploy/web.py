@@ -1,0 +1,197 @@
+"""`kit deploy web`: a page that labels images in a browser, on the device, without a network.
+
+The page itself is made of `web/` by `make web`, and travels in the package. Here it gets the model,
+its settings, and a service worker that knows every file of this very site.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from kit import __version__
+from kit.choices import WEB_LANGUAGES
+from kit.deploy.checked import checked_model
+from kit.errors import DeploymentError
+from kit.files import check_absent, folder_beside, write_beside
+
+_MODEL = "model.tflite"
+_PAGE, _STYLE, _SCRIPT = "index.html", "style.css", "page.js"
+_WORKER, _WORKER_MANIFEST = "service_worker.js", "__MANIFEST__"
+_APP_MANIFEST = "manifest.webmanifest"
+_LITERT = "litert/litert_wasm_compat_internal"
+
+
+@dataclass(frozen=True)
+class WebDeployment:
+    """A page that was written.
+
+    Attributes:
+        output: the folder, or the file.
+        size_bytes: size of all of it.
+    """
+
+    output: Path
+    size_bytes: int
+
+
+def deploy_web(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    title: str = "",
+    language: str = WEB_LANGUAGES[0],
+    single_file: bool = False,
+    force: bool = False,
+) -> WebDeployment:
+    """Writes a page with a model, complete or not at all.
+
+    Args:
+        model: a .tflite file with a card.
+        output: the folder for a web server, or the HTML file.
+        title: of the page; empty: the model's labels.
+        language: one of kit.choices.WEB_LANGUAGES, in which the page opens; its user can change it.
+        single_file: put everything into one HTML file, which needs no server.
+        force: replace what is there.
+
+    Raises:
+        ModelFileError, InferenceError: see kit.deploy.checked.
+        DeploymentError: this copy of the kit is without the page.
+        OutputExistsError: the output exists.
+        ValueError: an unknown language.
+    """
+    if language not in WEB_LANGUAGES:
+        raise ValueError(f"expected a language of {', '.join(WEB_LANGUAGES)}, got {language!r}")
+    check_absent(output, force)
+    file = checked_model(model)
+    assert file.card is not None  # it was checked
+    built = _built()
+    content = file.path.read_bytes()
+    labels = ", ".join(file.card.labels[:4]) + (", …" if len(file.card.labels) > 4 else "")
+    settings = {"title": title or labels, "language": language, "kit": __version__}
+    if single_file:
+        whole = _single_page(built, settings, content).encode()
+        write_beside(output, whole, force)
+        return WebDeployment(Path(output), len(whole))
+    with folder_beside(output, force) as folder:
+        shutil.copytree(built / "site", folder, dirs_exist_ok=True)
+        (folder / _MODEL).write_bytes(content)
+        (folder / _PAGE).write_text(_page(built, settings), encoding="utf-8")
+        (folder / _APP_MANIFEST).write_text(_app_manifest(settings), encoding="utf-8")
+        worker = (folder / _WORKER).read_text(encoding="utf-8")
+        (folder / _WORKER).unlink()
+        (folder / _WORKER).write_text(
+            worker.replace(_WORKER_MANIFEST, _worker_manifest(folder)), encoding="utf-8"
+        )
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return WebDeployment(Path(output), size)
+
+
+def _built() -> Path:
+    folder = Path(str(files("kit.deploy").joinpath("web_files")))
+    if not (folder / "site" / _SCRIPT).is_file():
+        raise DeploymentError(
+            f"expected the built page in {folder}, this copy of the kit is without it: make web "
+            "builds it in a checkout, and a wheel of the kit has it"
+        )
+    return folder
+
+
+def _page(built: Path, settings: Mapping[str, str]) -> str:
+    page = (built / "site" / _PAGE).read_text(encoding="utf-8")
+    # No text can end the element that it stands in.
+    told = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
+    page = _replaced(page, '<html lang="en">', f'<html lang="{settings["language"]}">')
+    return _replaced(page, 'id="settings">{}<', f'id="settings">{told}<')
+
+
+def _app_manifest(settings: Mapping[str, str]) -> str:
+    """By the W3C's Web Application Manifest."""
+    icons = [
+        {"src": f"icon-{side}.png", "sizes": f"{side}x{side}", "type": "image/png"}
+        for side in (192, 512)
+    ]
+    manifest = {
+        "name": settings["title"],
+        "short_name": settings["title"][:30],
+        "lang": settings["language"],
+        "start_url": "./",
+        "scope": "./",
+        "display": "standalone",
+        "background_color": "#fcfcfa",
+        "theme_color": "#0b67b2",
+        "icons": icons,
+    }
+    return json.dumps(manifest, ensure_ascii=False, indent=1)
+
+
+def _worker_manifest(folder: Path) -> str:
+    """Every file of the site and a version of all of them, as text for a string in JavaScript."""
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\n".encode())
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    # A server gives index.html at "./" too, and that is the address people open.
+    manifest = {"version": digest.hexdigest()[:16], "files": ["./", *names]}
+    return json.dumps(manifest).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _single_page(built: Path, settings: Mapping[str, str], model: bytes) -> str:
+    """All in one: nothing is fetched, so that it also works from a stick or a mail."""
+    site = built / "site"
+    script = (
+        (built / "single" / _SCRIPT).read_text(encoding="utf-8").replace("</script", "<\\/script")
+    )
+    style = (site / _STYLE).read_text(encoding="utf-8")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            # LiteRT's own script is taken out of the page and run from a blob.
+            f"script-src '{_hash_source(script)}' blob: 'wasm-unsafe-eval'",
+            f"style-src '{_hash_source(style)}'",
+            *("img-src blob: data:", "media-src blob:", "base-uri 'none'", "form-action 'none'"),
+        )
+    )
+    embedded = {
+        "model": model,
+        "litert-script": (site / f"{_LITERT}.js").read_bytes(),
+        "litert-wasm": (site / f"{_LITERT}.wasm").read_bytes(),
+    }
+    data = "\n".join(
+        f'<script type="text/plain" id="{name}">{_packed(content)}</script>'
+        for name, content in embedded.items()
+    )
+    page = _page(built, settings)
+    page = re.sub(r"<link rel=[^>]*>\n", "", page)
+    page = re.sub(r'(http-equiv="Content-Security-Policy" content=)"[^"]*"', rf'\1"{policy}"', page)
+    page = _replaced(
+        page, '<script type="module" src="page.js"></script>\n', f"<style>{style}</style>\n"
+    )
+    return _replaced(page, "</body>", f"{data}\n<script>{script}</script>\n</body>")
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def _hash_source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise DeploymentError(f"expected {old!r} once in the built page: make web builds it again")
+    return text.replace(old, new)

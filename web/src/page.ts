@@ -1,0 +1,386 @@
+// The page: what is pressed, dropped and pasted, and what is shown.
+
+import type { Answer } from "./answer.js";
+import { CameraError, type Facing, startCamera, stopCamera } from "./camera.js";
+import { type Classification, Classifier, type Output } from "./classifier.js";
+import { KitError } from "./errors.js";
+import { evidence, heatColours } from "./heat_map.js";
+import { drawn, readImage } from "./images.js";
+import { openInterpreter } from "./litert.js";
+import { readModelFile } from "./model_file.js";
+import type { Pixels } from "./pixels.js";
+import { seenPart } from "./preprocess.js";
+import { type Row, type Source, rowOf, toCsv } from "./results.js";
+import { selfTest } from "./self_test.js";
+import { embedded, readSettings } from "./settings.js";
+import { filled, LANGUAGES, type Language, percent, TEXTS, type Texts } from "./texts.js";
+
+const MOST_ROWS_SHOWN = 200; // all of them are in the CSV
+const SMOOTHED_FRAMES = 3; // as kit-label --camera
+
+const settings = readSettings();
+let texts: Texts = TEXTS[settings.language];
+let classifier: Classifier | null = null;
+const rows: Row[] = [];
+let shown: { pixels: Pixels; found: Classification } | null = null;
+let status: (texts: Texts) => string = (t) => t.loading;
+let facing: Facing = "environment";
+let filming = false;
+
+function element<T extends HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`expected an element ${id}`);
+  return found as T;
+}
+
+const video = element<HTMLVideoElement>("video");
+const picture = element<HTMLCanvasElement>("picture");
+const heat = element<HTMLCanvasElement>("heat");
+const heatBox = element<HTMLInputElement>("show-heat");
+const language = element<HTMLSelectElement>("language");
+
+function say(told: (texts: Texts) => string): void {
+  status = told;
+  element("status").textContent = told(texts);
+}
+
+// ---------------------------------------------------------------- start
+
+async function start(): Promise<void> {
+  for (const [code, name] of Object.entries(LANGUAGES)) language.add(new Option(name, code));
+  document.title = settings.title;
+  element("title").textContent = settings.title;
+  speak(settings.language);
+  listen();
+  try {
+    classifier = await openClassifier();
+  } catch (error) {
+    say((t) => filled(t.failed, { error: messageOf(error) }));
+    return;
+  }
+  element("heat-switch").hidden = !classifier.file.card.screening?.activationMap;
+  for (const id of ["files", "camera"]) element<HTMLInputElement>(id).disabled = false;
+  showFacts();
+  say((t) => t.readyOnline);
+  if (await keptOffline()) say((t) => t.ready);
+}
+
+async function openClassifier(): Promise<Classifier> {
+  const model = (await embedded("model")) ?? (await fetched("model.tflite"));
+  const file = await readModelFile(model);
+  const script = await embedded("litert-script");
+  if (script === null) {
+    return new Classifier(file, await openInterpreter(file, "litert/litert_wasm_compat_internal.js"));
+  }
+  // LiteRT takes an address for a script by its end.
+  const url = `${URL.createObjectURL(new Blob([script], { type: "text/javascript" }))}#.js`;
+  return new Classifier(file, await openInterpreter(file, url, await embedded("litert-wasm")));
+}
+
+async function fetched(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await fetch(name).catch(() => null);
+  if (response === null || !response.ok) {
+    throw new KitError(
+      location.protocol === "file:"
+        ? "open it through a web server (kit serve FOLDER), or make it with --single-file"
+        : `${name} is not to be had`,
+    );
+  }
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Whether the next visit needs no network. */
+async function keptOffline(): Promise<boolean> {
+  if (document.getElementById("model") !== null) return true;
+  if (!("serviceWorker" in navigator)) return false;
+  try {
+    await navigator.serviceWorker.register("service_worker.js");
+    await navigator.serviceWorker.ready;
+    return true;
+  } catch {
+    return false; // as in a private window; the page works all the same
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+// ---------------------------------------------------------------- what is given
+
+function listen(): void {
+  const files = element<HTMLInputElement>("files");
+  files.addEventListener("change", () => {
+    void label([...(files.files ?? [])]);
+    files.value = ""; // so that the same file can be chosen again
+  });
+  const drop = element("drop");
+  for (const kind of ["dragenter", "dragover"]) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    void label([...(event.dataTransfer?.files ?? [])]);
+  });
+  document.addEventListener("paste", (event) => {
+    void label([...(event.clipboardData?.files ?? [])]);
+  });
+  element("camera").addEventListener("click", () => void (filming ? stopFilming() : film()));
+  element("other-camera").addEventListener("click", () => {
+    facing = facing === "environment" ? "user" : "environment";
+    void stopFilming().then(film);
+  });
+  heatBox.addEventListener("change", drawHeat);
+  language.addEventListener("change", () => speak(language.value as Language));
+  element("download").addEventListener("click", download);
+  element("clear").addEventListener("click", () => {
+    rows.length = 0;
+    showRows();
+  });
+  element("self-test").addEventListener("click", () => void testDevice());
+}
+
+let queue: Promise<void> = Promise.resolve();
+
+/** Labels files one after another, whatever is given meanwhile. */
+function label(files: readonly File[]): Promise<void> {
+  queue = queue.then(async () => {
+    if (classifier === null || files.length === 0) return;
+    await stopFilming();
+    const { height, width } = classifier.file.card.preprocess;
+    for (const [index, file] of files.entries()) {
+      const source = { name: file.name, sizeBytes: file.size, modifiedMs: file.lastModified };
+      let found: Classification | string;
+      try {
+        const pixels = await readImage(file, Math.max(height, width));
+        found = await classifier.classify(pixels);
+        show(pixels, found);
+      } catch (error) {
+        found = messageOf(error);
+      }
+      keep(source, found);
+      const [done, total] = [index + 1, files.length];
+      const failure = typeof found === "string" ? `${file.name}: ${found}. ` : "";
+      say((t) => failure + filled(t.working, { done, total }));
+    }
+  });
+  return queue;
+}
+
+async function film(): Promise<void> {
+  if (classifier === null) return;
+  try {
+    await startCamera(video, facing);
+  } catch (error) {
+    if (!(error instanceof CameraError)) throw error;
+    say((t) => t[error.problem]);
+    return;
+  }
+  filming = true;
+  speak(language.value as Language);
+  say((t) => t.privacy);
+  const last: Output[] = [];
+  while (filming) {
+    if (video.videoWidth > 0) {
+      const pixels = drawn(video, video.videoWidth, video.videoHeight);
+      if (last.length === SMOOTHED_FRAMES) last.shift();
+      show(pixels, await classifier.classify(pixels, last));
+    }
+    await new Promise(requestAnimationFrame); // the page stays quick, and stops with its tab
+  }
+}
+
+async function stopFilming(): Promise<void> {
+  if (!filming) return;
+  filming = false;
+  if (shown !== null) {
+    keep({ name: texts.frame, sizeBytes: null, modifiedMs: null }, shown.found);
+  }
+  stopCamera(video);
+  speak(language.value as Language);
+  say((t) => t.readyOnline);
+  await new Promise(requestAnimationFrame);
+}
+
+// ---------------------------------------------------------------- what is shown
+
+/** Puts every text into a language. */
+function speak(code: Language): void {
+  texts = TEXTS[code];
+  document.documentElement.lang = language.value = code;
+  for (const one of document.querySelectorAll<HTMLElement>("[data-text]")) {
+    one.textContent = texts[one.dataset.text as keyof Texts];
+  }
+  picture.setAttribute("aria-label", texts.picture);
+  element("bars").setAttribute("aria-label", texts.scores);
+  language.setAttribute("aria-label", texts.language);
+  element("camera").textContent = filming ? texts.stopCamera : texts.startCamera;
+  element("other-camera").hidden = !filming;
+  element("status").textContent = status(texts);
+  showFacts();
+  showRows();
+  if (shown !== null) showAnswer(shown.found);
+}
+
+function show(pixels: Pixels, found: Classification): void {
+  shown = { pixels: classifier ? seenPart(pixels, classifier.file.card.preprocess) : pixels, found };
+  const { height, width, rgb } = shown.pixels;
+  [picture.width, picture.height] = [width, height];
+  const image = new ImageData(width, height);
+  for (let from = 0, to = 0; from < rgb.length; to += 4) {
+    image.data[to] = rgb[from++];
+    image.data[to + 1] = rgb[from++];
+    image.data[to + 2] = rgb[from++];
+    image.data[to + 3] = 255;
+  }
+  picture.getContext("2d")?.putImageData(image, 0, 0);
+  element("stage").hidden = false;
+  drawHeat();
+  showAnswer(found);
+}
+
+function drawHeat(): void {
+  const map = shown?.found.activationMap ?? null;
+  const best = shown?.found.answer.categories[0]?.index ?? 0;
+  heat.hidden = map === null || !heatBox.checked;
+  if (map === null || heat.hidden) return;
+  [heat.width, heat.height] = [map.columns, map.rows];
+  const colours = new ImageData(heatColours(evidence(map, best)), map.columns, map.rows);
+  heat.getContext("2d")?.putImageData(colours, 0, 0);
+}
+
+function showAnswer({ answer, milliseconds }: Classification): void {
+  const [headline, detail, kind] = inWords(answer);
+  element("answer").className = kind;
+  element("headline").textContent = headline;
+  element("detail").textContent = detail;
+  element("milliseconds").textContent = filled(texts.milliseconds, {
+    ms: milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds),
+  });
+  const bars = answer.categories.slice(0, 5).map(({ label, score }) => {
+    const item = document.createElement("li");
+    const name = document.createElement("span");
+    name.textContent = label;
+    const value = document.createElement("span");
+    value.textContent = `${percent(score)} %`;
+    const bar = document.createElement("meter");
+    bar.value = score;
+    bar.setAttribute("aria-hidden", "true"); // the number beside it says the same
+    item.append(name, value, bar);
+    return item;
+  });
+  element("bars").replaceChildren(...bars);
+}
+
+/** Headline, detail and kind of an answer. */
+function inWords(answer: Answer): [string, string, string] {
+  const best = answer.categories[0];
+  const point = classifier?.file.card.operatingPoint ?? null;
+  const values = { label: best?.label ?? "", percent: percent(best?.score ?? 0) };
+  if (answer.unknown) return [texts.unknown, filled(texts.unknownDetail, values), "unknown"];
+  if (point !== null && answer.positiveScore !== null) {
+    const [low, high] = [percent(point.negativeBelow), percent(point.positiveFrom)];
+    const own = { label: point.positive, percent: percent(answer.positiveScore), low, high };
+    switch (answer.decision) {
+      case "positive":
+        return [
+          filled(texts.positive, own),
+          filled(texts.positiveDetail, { ...own, limit: high }),
+          "positive",
+        ];
+      case "negative":
+        return [
+          filled(texts.negative, own),
+          filled(texts.negativeDetail, { ...own, limit: low }),
+          "negative",
+        ];
+      default:
+        return [texts.uncertain, filled(texts.uncertainDetail, own), "uncertain"];
+    }
+  }
+  if (best === undefined) {
+    const limit = percent(classifier?.file.card.scoreThreshold ?? 0);
+    return [texts.notSure, filled(texts.notSureDetail, { limit }), "uncertain"];
+  }
+  return [best.label, filled(texts.bestDetail, values), "label"];
+}
+
+function keep(source: Source, found: Classification | string): void {
+  if (classifier === null) return;
+  rows.push(rowOf(source, found, classifier.file, settings.kit));
+  showRows();
+}
+
+function showRows(): void {
+  const body = rows
+    .slice(-MOST_ROWS_SHOWN)
+    .reverse()
+    .map((row) => {
+      const line = document.createElement("tr");
+      const answer = row.error || [row.answer, row.label].filter(Boolean).join(": ");
+      const score = row.score === "" ? "" : `${percent(Number(row.score))} %`;
+      for (const text of [row.image, answer, score]) {
+        const cell = document.createElement("td");
+        cell.textContent = text;
+        line.append(cell);
+      }
+      return line;
+    });
+  element("rows").replaceChildren(...body);
+  element("table").hidden = element("no-results").hidden = false;
+  element(rows.length === 0 ? "table" : "no-results").hidden = true;
+  for (const id of ["download", "clear"]) element<HTMLButtonElement>(id).disabled = rows.length === 0;
+}
+
+function download(): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([toCsv(rows)], { type: "text/csv" }));
+  link.download = "results.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function showFacts(): void {
+  if (classifier === null) return;
+  const { card, digest } = classifier.file;
+  const { accuracy, operatingPoint: point, preprocess } = card;
+  const facts: [string, string][] = [
+    [texts.network, `${card.backbone}${card.alpha === null ? "" : ` ${card.alpha}`}, ${card.quantization}`],
+    [texts.input, filled(texts.inputOf, { width: preprocess.width, height: preprocess.height })],
+    [texts.labels, card.labels.join(", ")],
+  ];
+  if (accuracy !== null) {
+    const [value, low, high] = [accuracy.value, accuracy.low, accuracy.high].map((share) =>
+      (100 * share).toFixed(1),
+    );
+    const { images } = accuracy;
+    facts.push([texts.accuracy, filled(texts.accuracyOf, { percent: value, low, high, images })]);
+  }
+  if (point !== null) {
+    const [low, high] = [percent(point.negativeBelow), percent(point.positiveFrom)];
+    facts.push([texts.thresholds, filled(texts.thresholdsOf, { label: point.positive, low, high })]);
+  }
+  if (card.intendedUse) facts.push([texts.intendedUse, card.intendedUse]);
+  facts.push([texts.card, card.version], [texts.file, digest]);
+  const items = facts.flatMap(([name, value]) => {
+    const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+    [term.textContent, description.textContent] = [name, value];
+    return [term, description];
+  });
+  element("facts").replaceChildren(...items);
+}
+
+async function testDevice(): Promise<void> {
+  if (classifier === null) return;
+  const results = await selfTest(classifier);
+  const difference = Math.max(0, ...results.map((result) => result.difference)).toFixed(4);
+  const passed = results.every((result) => result.passed);
+  const text =
+    results.length === 0 ? texts.selfTestNone : passed ? texts.selfTestPassed : texts.selfTestFailed;
+  element("self-test-result").textContent = filled(text, { difference });
+}
+
+void start();

@@ -1,0 +1,315 @@
+// The page in a browser, against what Python says of the same images. tests/web/test_web.py makes
+// the folder that KIT_WEB_TEST names:
+//   site/, other/   pages of kit deploy web, of two models
+//   one.html        the same as site/ in one file
+//   images/         images, by which decoders give the same pixels and by which they do not
+//   results.csv     what kit-label says of them
+
+import { createReadStream } from "node:fs";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+const folder = process.env["KIT_WEB_TEST"] ?? "";
+const executablePath = process.env["KIT_CHROMIUM"] ?? "/usr/bin/chromium";
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".css": "text/css",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+  ".svg": "image/svg+xml",
+  ".webmanifest": "application/manifest+json",
+};
+const EXACT = [".png", ".dcm", ".gif"];
+
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+let site: string;
+let server: Server;
+let origin: string;
+let complaints: string[];
+
+async function serve(port = 0): Promise<void> {
+  server = createServer((request, response) => {
+    const path = new URL(request.url ?? "/", "http://x").pathname;
+    const file = join(site, path.endsWith("/") ? `${path}index.html` : path);
+    const stream = createReadStream(file);
+    stream.once("open", () => {
+      response.setHeader("Content-Type", TYPES[extname(file)] ?? "application/octet-stream");
+      stream.pipe(response);
+    });
+    stream.once("error", () => response.writeHead(404).end());
+  });
+  await new Promise<void>((done) => server.listen(port, "localhost", done));
+  origin = `http://localhost:${(server.address() as AddressInfo).port}`;
+}
+
+async function stopServing(): Promise<void> {
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
+}
+
+async function newPage(): Promise<Page> {
+  const opened = await context.newPage();
+  opened.on("pageerror", (error) => complaints.push(error.message));
+  opened.on("console", (message) => {
+    // LiteRT logs its start as errors.
+    if (/Content Security Policy|Refused to/.test(message.text())) complaints.push(message.text());
+  });
+  opened.on("request", (request) => {
+    if (!/^(blob|data|file):/.test(request.url()) && !request.url().startsWith(origin)) {
+      complaints.push(`asked for ${request.url()}`);
+    }
+  });
+  return opened;
+}
+
+const says = (text: RegExp, on = page) =>
+  on.waitForFunction(
+    (pattern) => new RegExp(pattern).test(document.getElementById("status")?.textContent ?? ""),
+    text.source,
+    { timeout: 30_000 },
+  );
+
+async function label(...names: string[]): Promise<void> {
+  const before = await page.locator("#rows tr").count();
+  await page.setInputFiles("#files", names.map((name) => join(folder, "images", name)));
+  await page.waitForFunction(
+    (count) => document.querySelectorAll("#rows tr").length === count,
+    before + names.length,
+    { timeout: 60_000 },
+  );
+}
+
+async function csv(): Promise<Record<string, string>[]> {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  return parsed(await readFile(await download.path(), "utf-8"));
+}
+
+/** Of cells without commas and quotes. */
+function parsed(text: string): Record<string, string>[] {
+  const [head, ...lines] = text.trimEnd().split("\n").map((line) => line.split(","));
+  return lines.map((cells) => Object.fromEntries(cells.map((cell, i) => [head[i], cell])));
+}
+
+describe.skipIf(folder === "")("the page", () => {
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath,
+      args: [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+      ],
+    });
+  });
+  afterAll(async () => browser?.close());
+
+  beforeEach(async () => {
+    complaints = [];
+    site = join(await mkdtemp(join(tmpdir(), "kit-web-")), "site");
+    await cp(join(folder, "site"), site, { recursive: true });
+    await serve();
+    context = await browser.newContext();
+    page = await newPage();
+  });
+  afterEach(async () => {
+    await context.close();
+    await stopServing();
+    await rm(join(site, ".."), { recursive: true });
+    expect(complaints).toEqual([]);
+  });
+
+  const open = async () => {
+    await page.goto(`${origin}/`);
+    await says(/works without a network now/);
+  };
+
+  test("says of every image what kit-label says", async () => {
+    await open();
+    const names = (await readdir(join(folder, "images"))).sort();
+    await label(...names);
+    const rows = await csv();
+    const expected = parsed(await readFile(join(folder, "results.csv"), "utf-8"));
+    const same = ["label", "answer", "unknown", "model", "card", "kit", "positive_from"];
+    const close = ["score", "unfamiliarity", "brightness", "contrast", "sharpness"];
+    expect(rows.length).toBe(names.length);
+    for (const row of rows) {
+      const theirs = expected.find((one) => one.image.endsWith(`/${row.image}`));
+      expect(theirs, row.image).toBeDefined();
+      if (theirs === undefined) continue;
+      expect(row.error === "", row.image).toBe(theirs.error === "");
+      expect(Object.keys(row)).toEqual(Object.keys(theirs));
+      for (const name of ["size_bytes", ...same]) expect(row[name], row.image).toBe(theirs[name]);
+      const allowed = EXACT.includes(extname(row.image)) ? 2e-6 : 0.03;
+      for (const name of close.filter((one) => theirs[one] !== "")) {
+        const value = Number(theirs[name]);
+        const difference = Math.abs(Number(row[name]) - value);
+        // Unfamiliarity has no upper end, and float32 some seven digits.
+        const most = allowed * Math.max(1, 2 * value);
+        expect(difference, `${row.image} ${name}`).toBeLessThanOrEqual(most);
+      }
+    }
+  });
+
+  test("computes what the model's maker computed", async () => {
+    await open();
+    await page.click("#self-test");
+    await page.waitForFunction(() => document.getElementById("self-test-result")?.textContent);
+    expect(await page.textContent("#self-test-result")).toContain("This device computes what");
+  });
+
+  test("works when its server is gone", async () => {
+    await open();
+    await stopServing();
+    await page.reload();
+    await says(/works without a network now/);
+    await label("red.png");
+    expect(await page.textContent("#headline")).not.toBe("");
+    await label("grey.dcm"); // whose reader is loaded when it is needed
+    expect(await page.locator("#rows tr").first().textContent()).not.toContain("expected");
+    await serve(Number(new URL(origin).port));
+  });
+
+  test("changes to a new version as a whole, when no page of the old one is open", async () => {
+    await open();
+    const digest = async () => page.textContent("#facts dd:last-of-type");
+    const before = await digest();
+    await rm(site, { recursive: true });
+    await cp(join(folder, "other"), site, { recursive: true });
+    await page.evaluate(async () => (await navigator.serviceWorker.ready).update());
+    await page.waitForFunction(async () => (await navigator.serviceWorker.ready).waiting !== null);
+    await page.reload();
+    await says(/Ready/);
+    expect(await digest()).toBe(before);
+    await expect
+      .poll(
+        async () => {
+          await page.close(); // a browser takes a moment to see that there is none left
+          page = await newPage();
+          await open();
+          return digest();
+        },
+        { timeout: 60_000 },
+      )
+      .not.toBe(before);
+  });
+
+  test.each(["light", "dark"] as const)("axe finds nothing, %s", async (colorScheme) => {
+    await page.emulateMedia({ colorScheme });
+    await open();
+    await label("red.png", "broken.png");
+    await page.check("#show-heat");
+    const axe = await readFile("node_modules/axe-core/axe.min.js", "utf-8");
+    await page.evaluate(axe); // not as a script of the page, which its policy forbids
+    // biome-ignore lint: axe brings no types into the page
+    const found = await page.evaluate(() => (globalThis as any).axe.run());
+    const violations = found.violations.map((one: { id: string; nodes: { html: string }[] }) => [
+      one.id,
+      ...one.nodes.map((node) => node.html),
+    ]);
+    expect(violations).toEqual([]);
+  });
+
+  test("fits a phone", async () => {
+    await page.setViewportSize({ width: 320, height: 640 });
+    await open();
+    await label("red.png");
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(width).toBeLessThanOrEqual(320);
+  });
+
+  test("is used by the keyboard alone", async () => {
+    await open();
+    const reached: string[] = [];
+    for (let presses = 0; presses < 8; presses++) {
+      await page.keyboard.press("Tab");
+      reached.push(await page.evaluate(() => document.activeElement?.id ?? ""));
+    }
+    for (const id of ["language", "files", "camera", "self-test"]) expect(reached).toContain(id);
+  });
+
+  test("speaks other languages", async () => {
+    await open();
+    await label("red.png");
+    for (const [language, word] of [
+      ["fr", "Choisir des photos"],
+      ["es", "Elegir fotografías"],
+    ]) {
+      await page.selectOption("#language", language);
+      expect(await page.textContent("label[for=files]")).toBe(word);
+      expect(await page.getAttribute("html", "lang")).toBe(language);
+      expect(await page.textContent("body")).not.toContain("{");
+    }
+  });
+
+  test("takes what is dropped and what is pasted", async () => {
+    await open();
+    const content = (await readFile(join(folder, "images", "red.png"))).toString("base64");
+    for (const [kind, target] of [
+      ["drop", "#drop"],
+      ["paste", "body"],
+    ]) {
+      await page.evaluate(
+        ([content, kind, target]) => {
+          const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
+          const event =
+            kind === "drop"
+              ? new DragEvent("drop", { dataTransfer: data, bubbles: true })
+              : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+          document.querySelector(target)?.dispatchEvent(event);
+        },
+        [content, kind, target],
+      );
+      await page.waitForFunction(
+        (name) => document.querySelector("#rows td")?.textContent === name,
+        `${kind}.png`,
+      );
+    }
+  });
+
+  test("looks through the camera until it is stopped", async () => {
+    await context.grantPermissions(["camera"]);
+    await open();
+    await page.click("#camera");
+    await page.waitForFunction(() => document.getElementById("headline")?.textContent);
+    expect(await page.isVisible("#other-camera")).toBe(true);
+    await page.click("#other-camera");
+    await page.waitForFunction(() => document.getElementById("camera")?.textContent === "Stop the camera");
+    await page.click("#camera");
+    await page.waitForFunction(() => document.getElementById("camera")?.textContent === "Use the camera");
+    expect(await page.evaluate(() => (document.getElementById("video") as HTMLVideoElement).srcObject)).toBeNull();
+    expect((await csv())[0].image).toBe("camera");
+  });
+
+  test("says what to do where there is no camera", async () => {
+    await page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () =>
+        Promise.reject(new DOMException("no", "NotAllowedError"));
+    });
+    await open();
+    await page.click("#camera");
+    await says(/allow it in the browser's settings/);
+  });
+
+  test("is one file that needs no server", async () => {
+    await page.goto(pathToFileURL(join(folder, "one.html")).href);
+    await says(/works without a network now/);
+    await label("red.png", "grey.dcm");
+    expect(await page.textContent("#headline")).not.toBe("");
+  });
+
+  test("says what to do where it is opened without a server", async () => {
+    await page.goto(pathToFileURL(join(site, "index.html")).href).catch(() => null);
+    expect(await page.textContent("body")).toContain("kit serve");
+    complaints = []; // a browser runs no module of such a page, and says so
+  });
+});
