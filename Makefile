@@ -7,7 +7,8 @@
 # make fuzz   10,000 damaged files to every reader: none may crash, hang or trace back
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # make examples   runs the scripts and the notebook of examples/
-# make wheel   builds the source archive and the wheel into dist/
+# make web   builds the page of kit deploy web, from web/; needs Node and npm
+# make wheel   builds the source archive and the wheel into dist/, with the page
 # make device-install   what a device installs, in an environment of its own: labels an image
 # They create .venv and install what they need.
 
@@ -20,7 +21,7 @@ JOBS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 COVERAGE := --cov=kit --cov=converters --cov-report=term:skip-covered --cov-fail-under=90
 
-.PHONY: demo test test-all fuzz test-device docs docs-cli lint benchmark examples wheel device-install clean
+.PHONY: demo test test-all fuzz test-device docs docs-cli lint benchmark examples web wheel device-install clean
 
 demo: $(VENV)/train
 	$(BIN)/kit demo --output kit-demo --force
@@ -54,7 +55,10 @@ benchmark: $(VENV)/train
 examples: $(VENV)/dev
 	$(BIN)/python -m pytest tests/test_examples.py
 
-wheel: $(VENV)/dev
+web:
+	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
+
+wheel: $(VENV)/dev web
 	rm -rf build dist
 	$(BIN)/python -m build
 

@@ -32,6 +32,8 @@ PROJECT = "mobilenet-kit"
 MODEL_NAME = "model.tflite"
 _SOURCES = ("kit", "converters", "pyproject.toml", "README.md", "LICENSE")
 _FILES = ("install.sh", "README.md", "kit-label.service.in")
+_PAGE = "web_files"
+"""What `kit deploy web` needs, 10 MB of it, and no Pi."""
 _OLDEST_GLIBC = 17
 """Wheels for manylinux name the glibc 2.x that they need; none for ARM names an older one."""
 
@@ -210,7 +212,7 @@ def _build(root: Path, folder: Path) -> Path:
         # Of a copy: a build leaves folders behind, and takes in what an older one left.
         for name in _SOURCES:
             if (root / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
+                ignored = shutil.ignore_patterns("__pycache__", _PAGE)
                 shutil.copytree(root / name, Path(copy) / name, ignore=ignored)
             else:
                 shutil.copyfile(root / name, Path(copy) / name)
@@ -219,7 +221,7 @@ def _build(root: Path, folder: Path) -> Path:
 
 
 def rebuild_wheel(installed: Distribution, folder: Path) -> Path:
-    """An installed distribution as the wheel that it came from.
+    """An installed distribution as the wheel that it came from, without the page for browsers.
 
     Its RECORD lists its files; left out is what pip adds: compiled modules, commands and notes on
     the installation.
@@ -236,6 +238,7 @@ def rebuild_wheel(installed: Distribution, folder: Path) -> Path:
         for file in installed.files or ()
         if ".." not in file.parts
         and "__pycache__" not in file.parts
+        and _PAGE not in file.parts
         and file.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
     ]
     if not any(file.parts[0] == "kit" for file in listed):
