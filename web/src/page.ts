@@ -59,7 +59,9 @@ async function start(): Promise<void> {
     return;
   }
   element("heat-switch").hidden = !classifier.file.card.screening?.activationMap;
-  for (const id of ["files", "camera"]) element<HTMLInputElement>(id).disabled = false;
+  for (const id of ["files", "camera", "self-test"]) {
+    element<HTMLInputElement>(id).disabled = false;
+  }
   showFacts();
   say((t) => t.readyOnline);
   if (await keptOffline()) say((t) => t.ready);
