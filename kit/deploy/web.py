@@ -28,7 +28,7 @@ _MODEL = "model.tflite"
 _PAGE, _STYLE, _SCRIPT = "index.html", "style.css", "page.js"
 _WORKER, _WORKER_MANIFEST = "service_worker.js", "__MANIFEST__"
 _APP_MANIFEST = "manifest.webmanifest"
-_LITERT = "litert/litert_wasm_compat_internal"
+_PACKED = "litert.wasm.packed"
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,8 @@ def _single_page(built: Path, settings: Mapping[str, str], model: bytes) -> str:
             *("img-src blob: data:", "media-src blob:", "base-uri 'none'", "form-action 'none'"),
         )
     )
-    embedded = {
-        "model": model,
-        "litert-script": (site / f"{_LITERT}.js").read_bytes(),
-        "litert-wasm": (site / f"{_LITERT}.wasm").read_bytes(),
-    }
+    # The page unpacks each once, and this one once more, as where it lies beside the page.
+    embedded = {_MODEL: model, **{n: (site / n).read_bytes() for n in ("litert.js", _PACKED)}}
     data = "\n".join(
         f'<script type="text/plain" id="{name}">{_packed(content)}</script>'
         for name, content in embedded.items()

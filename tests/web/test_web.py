@@ -36,14 +36,14 @@ CHROMIUM = os.environ.get("KIT_CHROMIUM", "/usr/bin/chromium")
 def built(tmp_path, monkeypatch):
     """The page as `make web` leaves it, but for what it does."""
     folder = tmp_path / "built"
-    (folder / "site" / "litert").mkdir(parents=True)
+    (folder / "site").mkdir(parents=True)
     (folder / "single").mkdir()
     for path in (WEB / "public").iterdir():
         shutil.copy(path, folder / "site")
     (folder / "site" / "page.js").write_text("start()")
     (folder / "site" / "service_worker.js").write_text('JSON.parse("__MANIFEST__")')
-    for kind in ("js", "wasm"):
-        (folder / "site" / f"litert/litert_wasm_compat_internal.{kind}").write_text(kind)
+    for name in ("litert.js", "litert.wasm.packed"):
+        (folder / "site" / name).write_text(name)
     (folder / "single" / "page.js").write_text("all('</script>')")
     monkeypatch.setattr(module, "files", lambda name: tmp_path)
     folder.rename(tmp_path / "web_files")
@@ -98,7 +98,7 @@ def test_a_single_file_asks_for_nothing(built, model, tmp_path):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     assert "'self'" not in policy and "default-src 'none'" in policy
     assert r"all('<\/script>')" in page
-    for name in ("model", "litert-script", "litert-wasm"):
+    for name in ("model.tflite", "litert.js", "litert.wasm.packed"):
         assert page.count(f'id="{name}"') == 1
 
 
@@ -255,6 +255,10 @@ def draw_images(folder, drawn):
     clear.putalpha(Image.fromarray(np.tile(np.uint8([[0, 255]]), (200, 150))))
     clear.save(folder / "clear.png")
     (folder / "broken.png").write_bytes(b"no image")
+    (folder / "empty.jpg").touch()
+    Image.new("RGB", (8000, 6300), (200, 30, 60)).save(folder / "large.png")
+    frames = [Image.new("P", (60, 40), shade) for shade in (40, 200)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:], duration=50)
     values = (np.arange(64 * 48).reshape(64, 48) * 20 % 4096).astype(np.uint16)
     for name, changes in {
         "grey": {},

@@ -1,9 +1,10 @@
 // Files to pixels, as near to kit/runtime/images.py as a browser's decoders come.
 
 import { KitError } from "./errors.js";
-import { type Pixels, fromRgba, jpegScale, reduced } from "./pixels.js";
+import { intoRgb, jpegScale, type Pixels, pixelsOf, reduced } from "./pixels.js";
 
 const HEAD_BYTES = 132;
+const STRIP_PIXELS = 1 << 22;
 
 /** Raises KitError where it is no image that this browser decodes. */
 export async function readImage(file: Blob, longerSide: number): Promise<Pixels> {
@@ -28,13 +29,21 @@ export async function readImage(file: Blob, longerSide: number): Promise<Pixels>
   return reduced(pixels, isJpeg ? jpegScale(pixels.height, pixels.width, longerSide) : 1);
 }
 
-/** Of anything that a canvas draws, over white. */
+/** Of anything that a canvas draws, over white: in strips, since phones have no large canvases. */
 export function drawn(source: CanvasImageSource, width: number, height: number): Pixels {
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+  const rgb = new Uint8Array(height * width * 3);
+  const most = Math.min(height, Math.max(1, Math.floor(STRIP_PIXELS / width)));
+  const context = new OffscreenCanvas(width, most).getContext("2d", {
+    willReadFrequently: true,
+    alpha: false,
+  });
   if (context === null) throw new KitError("expected an image that fits in memory, got a larger one");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(source, 0, 0, width, height);
-  return fromRgba(height, width, context.getImageData(0, 0, width, height).data);
+  for (let top = 0; top < height; top += most) {
+    const rows = Math.min(most, height - top);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, rows);
+    context.drawImage(source, 0, top, width, rows, 0, 0, width, rows);
+    intoRgb(context.getImageData(0, 0, width, rows).data, rgb, top * width * 3);
+  }
+  return pixelsOf(height, width, rgb);
 }

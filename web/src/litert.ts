@@ -6,17 +6,17 @@ import { KitError } from "./errors.js";
 import type { ModelFile } from "./model_file.js";
 
 /**
- * @param script address of LiteRT's script, beside which its WebAssembly lies.
- * @param wasm the WebAssembly itself, where it travels inside the page.
+ * @param script address of LiteRT's script.
+ * @param wasm its WebAssembly.
  * @throws KitError where the interpreter refuses the model.
  */
 export async function openInterpreter(
   file: ModelFile,
   script: string,
-  wasm: Uint8Array | null = null,
+  wasm: Uint8Array,
 ): Promise<Interpreter> {
   // What the script looks for, and finds in place of a file.
-  if (wasm !== null) Object.assign(globalThis, { Module: { wasmBinary: wasm } });
+  Object.assign(globalThis, { Module: { wasmBinary: wasm } });
   await loadLiteRt(script);
   try {
     const model = await loadAndCompile(file.content, { accelerator: "wasm" });

@@ -3,19 +3,19 @@
 import type { Answer } from "./answer.js";
 import { CameraError, type Facing, startCamera, stopCamera } from "./camera.js";
 import { type Classification, Classifier, type Output } from "./classifier.js";
-import { KitError } from "./errors.js";
 import { evidence, heatColours } from "./heat_map.js";
 import { drawn, readImage } from "./images.js";
 import { openInterpreter } from "./litert.js";
 import { readModelFile } from "./model_file.js";
-import type { Pixels } from "./pixels.js";
+import { type Pixels, reduced } from "./pixels.js";
 import { seenPart } from "./preprocess.js";
 import { type Row, type Source, rowOf, toCsv } from "./results.js";
 import { selfTest } from "./self_test.js";
-import { embedded, readSettings } from "./settings.js";
+import { fileOf, isSingleFile, readSettings, unpacked } from "./settings.js";
 import { filled, LANGUAGES, type Language, percent, TEXTS, type Texts } from "./texts.js";
 
 const MOST_ROWS_SHOWN = 200; // all of them are in the CSV
+const MOST_SIDE_SHOWN = 1600; // pixels, of the picture on the page
 const SMOOTHED_FRAMES = 3; // as kit-label --camera
 
 const settings = readSettings();
@@ -46,6 +46,13 @@ function say(told: (texts: Texts) => string): void {
 
 // ---------------------------------------------------------------- start
 
+// Whatever nobody thought of is said, too.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  const error = messageOf(event.reason);
+  say((t) => filled(t.failed, { error }));
+});
+
 async function start(): Promise<void> {
   for (const [code, name] of Object.entries(LANGUAGES)) language.add(new Option(name, code));
   document.title = settings.title;
@@ -68,32 +75,18 @@ async function start(): Promise<void> {
 }
 
 async function openClassifier(): Promise<Classifier> {
-  const model = (await embedded("model")) ?? (await fetched("model.tflite"));
-  const file = await readModelFile(model);
-  const script = await embedded("litert-script");
-  if (script === null) {
-    return new Classifier(file, await openInterpreter(file, "litert/litert_wasm_compat_internal.js"));
-  }
-  // LiteRT takes an address for a script by its end.
-  const url = `${URL.createObjectURL(new Blob([script], { type: "text/javascript" }))}#.js`;
-  return new Classifier(file, await openInterpreter(file, url, await embedded("litert-wasm")));
-}
-
-async function fetched(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(name).catch(() => null);
-  if (response === null || !response.ok) {
-    throw new KitError(
-      location.protocol === "file:"
-        ? "open it through a web server (kit serve FOLDER), or make it with --single-file"
-        : `${name} is not to be had`,
-    );
-  }
-  return new Uint8Array(await response.arrayBuffer());
+  const [model, packed] = await Promise.all([fileOf("model.tflite"), fileOf("litert.wasm.packed")]);
+  const [file, wasm] = [await readModelFile(model), await unpacked(packed)];
+  const script = isSingleFile()
+    ? // LiteRT takes an address for a script by its end.
+      `${URL.createObjectURL(new Blob([await fileOf("litert.js")], { type: "text/javascript" }))}#.js`
+    : "litert.js";
+  return new Classifier(file, await openInterpreter(file, script, wasm));
 }
 
 /** Whether the next visit needs no network. */
 async function keptOffline(): Promise<boolean> {
-  if (document.getElementById("model") !== null) return true;
+  if (isSingleFile()) return true;
   if (!("serviceWorker" in navigator)) return false;
   try {
     await navigator.serviceWorker.register("service_worker.js");
@@ -228,7 +221,9 @@ function speak(code: Language): void {
 }
 
 function show(pixels: Pixels, found: Classification): void {
-  shown = { pixels: classifier ? seenPart(pixels, classifier.file.card.preprocess) : pixels, found };
+  const seen = classifier ? seenPart(pixels, classifier.file.card.preprocess) : pixels;
+  const scale = Math.ceil(Math.max(seen.height, seen.width) / MOST_SIDE_SHOWN);
+  shown = { pixels: reduced(seen, scale), found };
   const { height, width, rgb } = shown.pixels;
   [picture.width, picture.height] = [width, height];
   const image = new ImageData(width, height);

@@ -17,15 +17,13 @@ export function pixelsOf(height: number, width: number, rgb: Uint8Array): Pixels
   return { height, width, rgb };
 }
 
-/** What a canvas gives, which is over white already: its alpha is left out. */
-export function fromRgba(height: number, width: number, rgba: Uint8ClampedArray): Pixels {
-  const rgb = new Uint8Array(height * width * 3);
-  for (let from = 0, to = 0; to < rgb.length; from += 4) {
+/** Copies what a canvas gives, over white already and so without its alpha, to a place of `rgb`. */
+export function intoRgb(rgba: Uint8ClampedArray, rgb: Uint8Array, place: number): void {
+  for (let from = 0, to = place; from < rgba.length; from += 4) {
     rgb[to++] = rgba[from];
     rgb[to++] = rgba[from + 1];
     rgb[to++] = rgba[from + 2];
   }
-  return pixelsOf(height, width, rgb);
 }
 
 /**

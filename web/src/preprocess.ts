@@ -38,42 +38,53 @@ export function filterTaps(source: number, target: number, resize: Resize): Taps
 
 /** Resizes an image: first columns to `height` rows, then rows to `width`, rounding after each. */
 export function resized(pixels: Pixels, height: number, width: number, method: Resize): Pixels {
-  let image = pixels;
-  if (image.height !== height) {
-    const rowBytes = image.width * 3;
-    const out = new Uint8Array(height * rowBytes);
-    filterTaps(image.height, height, method).forEach((taps, row) => {
-      for (let i = 0; i < rowBytes; i++) {
-        out[row * rowBytes + i] = blend(image.rgb, taps.first * rowBytes + i, rowBytes, taps);
-      }
-    });
-    image = pixelsOf(height, image.width, out);
-  }
-  if (image.width !== width) {
-    const out = new Uint8Array(height * width * 3);
-    const columns = filterTaps(image.width, width, method);
-    for (let row = 0; row < height; row++) {
-      for (let column = 0; column < width; column++) {
-        const taps = columns[column];
-        for (let channel = 0; channel < 3; channel++) {
-          const source = (row * image.width + taps.first) * 3 + channel;
-          out[(row * width + column) * 3 + channel] = blend(image.rgb, source, 3, taps);
-        }
-      }
-    }
-    image = pixelsOf(height, width, out);
-  }
-  return image;
+  const tall = pixels.height === height ? pixels : ofHeight(pixels, height, method);
+  return tall.width === width ? tall : ofWidth(tall, width, method);
 }
 
-function blend(source: Uint8Array, start: number, step: number, taps: Taps): number {
-  let sum = WEIGHT_SUM / 2;
-  let position = start;
-  for (const weight of taps.weights) {
-    sum += weight * source[position];
-    position += step;
+function ofHeight({ height: from, width, rgb }: Pixels, height: number, method: Resize): Pixels {
+  const rowBytes = width * 3;
+  const out = new Uint8Array(height * rowBytes);
+  const sums = new Int32Array(rowBytes);
+  filterTaps(from, height, method).forEach(({ first, weights }, row) => {
+    sums.fill(WEIGHT_SUM / 2);
+    for (let tap = 0; tap < weights.length; tap++) {
+      const weight = weights[tap];
+      const start = (first + tap) * rowBytes;
+      for (let i = 0; i < rowBytes; i++) sums[i] += weight * rgb[start + i];
+    }
+    const start = row * rowBytes;
+    for (let i = 0; i < rowBytes; i++) out[start + i] = sums[i] >> 8;
+  });
+  return pixelsOf(height, width, out);
+}
+
+function ofWidth({ height, width: from, rgb }: Pixels, width: number, method: Resize): Pixels {
+  const out = new Uint8Array(height * width * 3);
+  const columns = filterTaps(from, width, method);
+  // Flat, and each row from left to right: in this order a processor's cache is used well.
+  const starts = Int32Array.from(columns, ({ first }) => first * 3);
+  const counts = Int32Array.from(columns, ({ weights }) => weights.length);
+  const flat = Int32Array.from(columns.flatMap(({ weights }) => weights));
+  for (let row = 0, target = 0; row < height; row++) {
+    const rowStart = row * from * 3;
+    for (let column = 0, tap = 0; column < width; column++) {
+      let red = WEIGHT_SUM / 2;
+      let green = red;
+      let blue = red;
+      let source = rowStart + starts[column];
+      for (const end = tap + counts[column]; tap < end; tap++) {
+        const weight = flat[tap];
+        red += weight * rgb[source++];
+        green += weight * rgb[source++];
+        blue += weight * rgb[source++];
+      }
+      out[target++] = red >> 8;
+      out[target++] = green >> 8;
+      out[target++] = blue >> 8;
+    }
   }
-  return sum >> 8;
+  return pixelsOf(height, width, out);
 }
 
 const isWide = (pixels: Pixels, spec: PreprocessSpec) =>
@@ -173,7 +184,7 @@ export function quantize(
 }
 
 /** What each of the 256 levels of a channel becomes in the input tensor. */
-function table(
+function levelTable(
   channel: number,
   spec: PreprocessSpec,
   dtype: Dtype,
@@ -206,10 +217,9 @@ export function toTensor(
         ? new Uint8Array(length)
         : new Int8Array(length);
   for (let channel = 0; channel < spec.channels; channel++) {
-    const values = table(channel, spec, dtype, quantization);
-    for (let place = 0; place < places; place++) {
-      const target =
-        spec.layout === "NHWC" ? place * spec.channels + channel : channel * places + place;
+    const values = levelTable(channel, spec, dtype, quantization);
+    const [start, step] = spec.layout === "NHWC" ? [channel, spec.channels] : [channel * places, 1];
+    for (let place = 0, target = start; place < places; place++, target += step) {
       out[target] = values[fitted.rgb[place * 3 + channel]];
     }
   }
