@@ -153,6 +153,7 @@ function label(files: readonly File[]): Promise<void> {
         const pixels = await readImage(file, Math.max(height, width));
         found = await classifier.classify(pixels);
         show(pixels, found);
+        if (index === 0) element("stage").scrollIntoView({ block: "nearest" });
       } catch (error) {
         found = messageOf(error);
       }
