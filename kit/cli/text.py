@@ -300,7 +300,7 @@ def info_text(facts: dict[str, Any]) -> str:
     ]
     if card["intended_use"]:
         lines.append(f"intended use    {card['intended_use']}")
-    lines.append(f"created         {card['created']}")
+    lines.append(f"created         {card['created']}; card {facts['card_version']}")
     return "\n".join(lines)
 
 

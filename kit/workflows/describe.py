@@ -57,4 +57,5 @@ def describe_model(
         "labels": None if file.labels is None else list(file.labels),
         "metadata": None if file.metadata is None else asdict(file.metadata),
         "card": None if file.card is None else file.card.to_json(),
+        "card_version": None if file.card is None else file.card.version,
     }
