@@ -56,7 +56,7 @@ examples: $(VENV)/dev
 	$(BIN)/python -m pytest tests/test_examples.py
 
 web:
-	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
+	cd web && npm ci && npm run check && npm run build
 
 wheel: $(VENV)/dev web
 	rm -rf build dist
