@@ -143,8 +143,7 @@ class FineTuneOptions:
             min=0,
             max=1,
             metavar="SHARE",
-            show_default="that of --label-smoothing if you give it, else 0.1 with --recipe best "
-            "and no teacher",
+            show_default="that of --label-smoothing; with a teacher 0, unless you give that",
         ),
     ] = None
     mixup: Annotated[

@@ -37,6 +37,10 @@ def open_alone(path: str, option: str) -> io.FileIO:
             f"{path}: expected to be alone with it, another kit-label writes to it: stop that one, "
             f"or choose another {option}"
         ) from error
+    if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+        # Between opening and locking, the other one renamed it and began a new one.
+        file.close()
+        return open_alone(path, option)
     return file
 
 

@@ -210,7 +210,8 @@ class ResultsFile(Appended):
         """Remembers the rows' images; returns where what is whole ends, in bytes."""
         head = file.readline(max(map(len, _HEADERS)))
         if head not in _HEADERS:
-            if _HEADER.startswith(head.rstrip(b"\0")):  # torn off while it was begun
+            begun = head.rstrip(b"\0")
+            if any(header.startswith(begun) for header in _HEADERS):  # torn off
                 return 0
             raise KitError(
                 f"{path}: expected a new file or one of kit-label's with the columns "

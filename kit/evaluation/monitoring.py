@@ -257,7 +257,9 @@ def monitor(
         answers = [(row.image, row.answer) for row in rows]
         truths = read_confirmed(Path(confirmed))
         kept = compare_with_promise(answers, truths, card.labels, card.operating_point)
-    names = [name for name in _WATCHED if name in reference and name in rows[0].values]
+    # Of rows that an earlier kit wrote, some are not known.
+    known = {name for row in rows for name in row.values}
+    names = [name for name in _WATCHED if name in reference and name in known]
     limit = math.log(_MONTHS * len(names) / FALSE_ALARMS)
     months = _months(rows)
     watches = tuple(
@@ -304,7 +306,7 @@ def _rows(path: Path, digest: str) -> Iterator[tuple[str, Row | None]]:
                             for name in _WATCHED
                             if cells.get(name)
                         }
-                    except ValueError:
+                    except (ValueError, OverflowError):  # the latter of an infinity
                         yield "torn", None
                         continue
                     yield (

@@ -35,14 +35,12 @@ class FineTuning:
         learning_rate: rate at the start of stochastic gradient descent with batches of 32.
         epochs: passes over the training images.
         taught_epochs: the same where teachers answer too (see kit.training.teachers).
-        label_smoothing: see kit.training.fitting.FitSettings; teachers' answers take its place.
         mixup, remember: see kit.training.fine_tune.FineTuneSettings.
     """
 
     learning_rate: float = 0.01
     epochs: int = 24
     taught_epochs: int = 48
-    label_smoothing: float = 0.1
     mixup: float = 0.0
     remember: float = 10.0
 

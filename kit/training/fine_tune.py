@@ -109,10 +109,9 @@ class FineTuneSettings:
 
         Args:
             own: the backbone's.
-            taught: whether teachers answer too: more epochs pay then, and label smoothing costs.
+            taught: whether teachers answer too: more epochs pay then.
         """
         fitting, epochs = self.fitting, own.taught_epochs if taught else own.epochs
-        smoothing = 0.0 if taught else own.label_smoothing
         return replace(
             self,
             mixup=own.mixup if self.mixup is None else self.mixup,
@@ -122,9 +121,6 @@ class FineTuneSettings:
                 epochs=epochs if fitting.epochs is None else fitting.epochs,
                 learning_rate=(
                     own.learning_rate if fitting.learning_rate is None else fitting.learning_rate
-                ),
-                label_smoothing=(
-                    smoothing if fitting.label_smoothing is None else fitting.label_smoothing
                 ),
             ),
         )

@@ -52,8 +52,7 @@ class FitSettings:
         optimizer: one of OPTIMIZERS.
         schedule: `constant`, or `cosine` from the learning rate down to zero over all epochs
             (Loshchilov and Hutter 2017, without restarts).
-        label_smoothing: share of the truth that is spread over all classes (Szegedy et al. 2016);
-            None, for fine-tuning: the backbone's own, and none where teachers answer.
+        label_smoothing: share of the truth that is spread over all classes (Szegedy et al. 2016).
         dropout: share of the bottleneck's values that a training step leaves out.
     """
 
@@ -66,7 +65,7 @@ class FitSettings:
     seed: int = 0
     optimizer: str = "adam"
     schedule: str = "constant"
-    label_smoothing: float | None = 0.0
+    label_smoothing: float = 0.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -76,9 +75,8 @@ class FitSettings:
                     f"expected {name} of {', '.join(known)}, got {getattr(self, name)!r}"
                 )
         for name in ("label_smoothing", "dropout"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ValueError(f"expected {name} from 0 to below 1, got {share}")
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected {name} from 0 to below 1, got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -173,20 +171,19 @@ def fit(
 
     Raises:
         TrainingError: the cross-entropy is not finite, or the checkpoint does not fit.
-        ValueError: the settings leave epochs, learning_rate or label_smoothing None.
+        ValueError: the settings leave epochs or learning_rate None.
     """
     import keras
 
-    smoothing = settings.label_smoothing
-    if settings.epochs is None or settings.learning_rate is None or smoothing is None:
+    if settings.epochs is None or settings.learning_rate is None:
         raise ValueError(
-            f"expected epochs, a learning_rate and label_smoothing, got {settings.epochs}, "
-            f"{settings.learning_rate} and {smoothing}: give all of them"
+            f"expected epochs and a learning_rate, got {settings.epochs} and "
+            f"{settings.learning_rate}: give both"
         )
     most: int = settings.epochs
     shown = reporter or Silent()
     steps = settings.steps(len(truth))
-    cross_entropy = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    cross_entropy = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     metrics = [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
         keras.metrics.CategoricalCrossentropy(name="cross_entropy"),

@@ -96,7 +96,7 @@ _BEST = LearnSettings(
             batch_size=32,
             optimizer="sgd",
             schedule="cosine",
-            label_smoothing=None,
+            label_smoothing=0.1,
         ),
         mixup=None,
         remember=None,
@@ -232,10 +232,14 @@ def learn(
     head: keras.Model | None = None
     alone: _Tempered | None = None
     if source.weights.path is None:
-        mixup = tuning.mixup or 0.0
         # There is nothing to be remembered.
         tuning = replace(
-            tuning, layers=ALL, learn_statistics=True, fitting=fitting, mixup=mixup, remember=0.0
+            tuning,
+            layers=ALL,
+            learn_statistics=True,
+            fitting=replace(fitting, label_smoothing=tuning.fitting.label_smoothing),
+            mixup=tuning.mixup or 0.0,
+            remember=0.0,
         )
     else:
         head, history = train_head(

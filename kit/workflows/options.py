@@ -110,6 +110,9 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     )
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
+    if (own_teachers or given.get("teacher")) and "label_smoothing" not in given:
+        # Their answers are no single labels, and what is spread over all classes hides that.
+        given.setdefault("fine_tune_label_smoothing", 0.0)
     for name in (name for name in _PLACES if name in given):
         value = given[name]
         for place in _PLACES[name]:
@@ -155,7 +158,7 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
     """
     tuned = settings.fine_tune.layers != NONE
     resolved = _resolved(settings)
-    options = {}
+    options: dict[str, Any] = {}
     for name, places in _PLACES.items():
         value: Any = resolved
         for step in places[0].split("."):
@@ -167,6 +170,8 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
         elif isinstance(value, tuple):
             value = list(value)
         of_tuning = name.startswith("fine_tune_") or name in _OF_TUNING
+        if name == "fine_tune_label_smoothing" and value == options["label_smoothing"]:
+            continue  # it follows, also where somebody gives another one beside the file
         if value not in (None, []) and (tuned or not of_tuning):
             options[name] = value
     if settings.targets is not None:

@@ -225,7 +225,14 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
         own_teachers=False,
         unlabelled=None,
         # It has to be right, and no more: what it remembers of other things costs it accuracy.
-        fine_tune=replace(settings.fine_tune, remember=0.0),
+        # Nobody teaches it, so its labels are smoothed like those of its head.
+        fine_tune=replace(
+            settings.fine_tune,
+            remember=0.0,
+            fitting=replace(
+                settings.fine_tune.fitting, label_smoothing=settings.fitting.label_smoothing
+            ),
+        ),
         quantize=("int8",),
         gates=Gates(),
         targets=None,

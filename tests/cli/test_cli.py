@@ -444,12 +444,7 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
     )
     best = learning_of(trained, "--recipe", "best")
     assert (best.fine_tune.fitting.epochs, best.fine_tune.mixup) == (None, None)
-    own = replace(
-        given.fine_tune.fitting,
-        epochs=None,
-        label_smoothing=None,  # which is 0.1, unless teachers answer
-        patience=best.fine_tune.fitting.patience,
-    )
+    own = replace(given.fine_tune.fitting, epochs=None, patience=best.fine_tune.fitting.patience)
     own_too = {"mixup": None, "remember": None}
     assert replace(given, fine_tune=replace(given.fine_tune, fitting=own, **own_too)) == best
 

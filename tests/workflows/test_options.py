@@ -10,6 +10,7 @@ from kit.sweep.settings import sweep_toml
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
 from kit.training.learning import RECIPES
+from kit.workflows import teachers as teachers_module
 from kit.workflows.options import _PLACES, options_of, settings_toml, train_settings
 from kit.workflows.train_settings import TrainSettings
 
@@ -90,6 +91,31 @@ def test_what_is_given_comes_before_the_recipe():
     assert settings.augment == "none"
     assert settings.fitting.l2 == settings.fine_tune.fitting.l2 == 0.5
     assert settings.fitting.label_smoothing == RECIPES["best"].fitting.label_smoothing
+
+
+def smoothing_of(*recipe, **options):
+    settings = train_settings(*recipe, **options)
+    return settings.fitting.label_smoothing, settings.fine_tune.fitting.label_smoothing
+
+
+def test_teachers_answers_are_not_smoothed_unless_it_is_asked_for():
+    assert smoothing_of("best") == (0.1, 0.1)
+    for taught in (["max"], ["best", ["run"]]):
+        options = {"teacher": taught[1]} if taught[1:] else {}
+        assert smoothing_of(taught[0], **options) == (0.1, 0)
+        assert smoothing_of(taught[0], **options, label_smoothing=0.2) == (0.2, 0.2)
+        assert smoothing_of(taught[0], **options, fine_tune_label_smoothing=0.3) == (0.1, 0.3)
+    told = tomllib.loads(settings_toml(train_settings("best", teacher=["run"])))
+    assert (told["label-smoothing"], told["fine-tune-label-smoothing"]) == (0.1, 0)
+    # A run's file says nothing of what follows, so that --label-smoothing beside it reaches both.
+    assert "fine-tune-label-smoothing" not in settings_toml(train_settings("best"))
+
+
+def test_a_teacher_of_one_s_own_learns_from_smoothed_labels():
+    student = train_settings("max", alpha=0.25)
+    for planned in teachers_module._PLANNED:
+        own = teachers_module._of_teacher(student, planned)
+        assert own.fine_tune.fitting.label_smoothing == own.fitting.label_smoothing == 0.1
 
 
 def test_the_default_is_the_default_of_the_settings():
