@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const out = process.argv[2] ?? "../kit/deploy/web_files";
-const packages = ["@litertjs/core", "dicom-parser", "fflate"];
+const packages = ["@litertjs/core", "@noble/hashes", "dicom-parser", "fflate"];
 const common = { bundle: true, minify: true, target: "es2022", logLevel: "warning" };
 
 await rm(out, { recursive: true, force: true });

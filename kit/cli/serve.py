@@ -15,7 +15,9 @@ def serve(
     site: Annotated[
         Path, typer.Argument(metavar="SITE", help="A folder that kit deploy web wrote.")
     ],
-    port: Annotated[int, option(OUTPUT, "The port to listen on.", min=0, metavar="N")] = 8000,
+    port: Annotated[
+        int, option(OUTPUT, "The port to listen on.", min=0, max=65535, metavar="N")
+    ] = 8437,
     https: Annotated[
         bool,
         option(

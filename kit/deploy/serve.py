@@ -26,14 +26,23 @@ _TYPES = {
 }
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of a client that goes away, or that the certificate puts off."""
+
+
 class _Handler(SimpleHTTPRequestHandler):
+    timeout = 30  # seconds, for a client that says nothing
+
     def guess_type(self, path: str | os.PathLike[str]) -> str:
         """As browsers want it, whatever this system's own table says."""
         return _TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
-        # Another model may be put there at any time; the page keeps its own copy.
-        self.send_header("Cache-Control", "no-cache")
+        # Another site may be put there, or served from here next; the page keeps its own copy.
+        self.send_header("Cache-Control", "no-store")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -61,14 +70,17 @@ def open_server(
         )
     context = _context() if https else None
     try:
-        server = ThreadingHTTPServer(("", port), partial(_Handler, directory=str(folder)))
+        server = _Server(("", port), partial(_Handler, directory=str(folder)))
     except OSError as error:
         raise DeploymentError(
             f"expected to listen on port {port}, it cannot be had ({in_words(error)}): choose "
             "another --port"
         ) from error
     if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # Each client's handshake in a thread of its own: one that says nothing must not stop all.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     return server
 
 
@@ -85,8 +97,8 @@ def told(port: int, https: bool) -> tuple[str, ...]:
         )
     elif address is not None:
         lines.append(
-            "browsers give a page the camera, and keep it for later, only on the same machine or "
-            "by HTTPS: for phones use --https, or a host with a certificate"
+            "browsers give a page the camera only on the same machine or by HTTPS (--https), and "
+            "keep it for later only with a certificate that they trust"
         )
     return (*lines, "Ctrl-C ends it")
 

@@ -21,14 +21,16 @@ from pathlib import Path
 from kit import __version__
 from kit.choices import WEB_LANGUAGES
 from kit.deploy.checked import checked_model
-from kit.errors import DeploymentError
+from kit.errors import DeploymentError, ModelFileError
 from kit.files import check_absent, folder_beside, write_beside
+from kit.runtime.interpreter import Runner
 
 _MODEL = "model.tflite"
 _PAGE, _STYLE, _SCRIPT = "index.html", "style.css", "page.js"
 _WORKER, _WORKER_MANIFEST = "service_worker.js", "__MANIFEST__"
 _APP_MANIFEST = "manifest.webmanifest"
 _PACKED = "litert.wasm.packed"
+_DTYPES = ("float32", "uint8")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def deploy_web(
         force: replace what is there.
 
     Raises:
-        ModelFileError, InferenceError: see kit.deploy.checked.
+        ModelFileError: the model's input or output is of a type that browsers lack; or, as
+            InferenceError, see kit.deploy.checked.
         DeploymentError: this copy of the kit is without the page.
         OutputExistsError: the output exists.
         ValueError: an unknown language.
@@ -74,6 +77,13 @@ def deploy_web(
     check_absent(output, force)
     file = checked_model(model)
     assert file.card is not None  # it was checked
+    runner = Runner(file.path)
+    if {runner.input.dtype, runner.output.dtype} - {*_DTYPES}:
+        raise ModelFileError(
+            f"{file.path}: expected an input and an output of {' or '.join(_DTYPES)}, which LiteRT "
+            f"for browsers has, got {runner.input.dtype} and {runner.output.dtype}: convert the "
+            "network with kit convert"
+        )
     built = _built()
     content = file.path.read_bytes()
     labels = ", ".join(file.card.labels[:4]) + (", …" if len(file.card.labels) > 4 else "")
@@ -143,8 +153,9 @@ def _worker_manifest(folder: Path) -> str:
     for name in names:
         digest.update(f"{name}\n".encode())
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    # A server gives index.html at "./" too, and that is the address people open.
-    manifest = {"version": digest.hexdigest()[:16], "files": ["./", *names]}
+    # The page by the address that people open: under its own name some servers redirect to it.
+    stored = ["./", *(name for name in names if name != _PAGE)]
+    manifest = {"version": digest.hexdigest()[:16], "files": stored}
     return json.dumps(manifest).replace("\\", "\\\\").replace('"', '\\"')
 
 

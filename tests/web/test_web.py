@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -26,6 +27,7 @@ from kit.deploy.serve import open_server, told
 from kit.deploy.web import deploy_web
 from kit.device.command import main
 from kit.errors import DeploymentError, ModelFileError, OutputExistsError
+from kit.workflows.package import PackageSettings, package_model
 
 pytest_plugins = ["training_fixtures"]
 WEB = ROOT / "web"
@@ -70,7 +72,8 @@ def test_a_site_has_the_very_model_and_knows_its_files(built, model, tmp_path):
     assert json.loads((site / "manifest.webmanifest").read_text())["name"] == title
     manifest = worker_manifest(site)
     stored = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    assert set(manifest["files"]) == {"./", *stored - {"service_worker.js"}}
+    # The page itself under "./": a server may redirect from its name.
+    assert set(manifest["files"]) == {"./", *stored - {"service_worker.js", "index.html"}}
 
 
 def worker_manifest(site):
@@ -111,6 +114,12 @@ def test_mistakes(built, model, tmp_path):
     plain.write_bytes((ROOT / "tests/files/plain_int8.tflite").read_bytes())
     with pytest.raises(ModelFileError, match="expected a model with a card"):
         deploy_web(plain, site)
+    whole = tmp_path / "int8.tflite"
+    settings = PackageSettings(labels=tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    package_model(ROOT / "tests/files/plain_int8.tflite", whole, settings)
+    with pytest.raises(ModelFileError, match="which LiteRT for browsers has, got int8 and int8"):
+        deploy_web(whole, site)
     site.mkdir()
     (site / "mine").touch()
     with pytest.raises(OutputExistsError):
@@ -139,12 +148,15 @@ def site(tmp_path):
 @pytest.mark.parametrize("https", [False, True])
 def test_a_page_is_served(site, https):
     context = ssl._create_unverified_context() if https else None
-    with open_server(site, 0, https=https) as server:
+    with (
+        open_server(site, 0, https=https) as server,
+        socket.create_connection(("localhost", server.server_port)),  # who says nothing stops none
+    ):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             base = f"http{'s' if https else ''}://localhost:{server.server_port}/"
-            with urllib.request.urlopen(base, context=context) as answer:
+            with urllib.request.urlopen(base, context=context, timeout=20) as answer:
                 assert answer.read() == b"<h1>labels</h1>"
             with urllib.request.urlopen(f"{base}a.wasm", context=context) as answer:
                 assert answer.headers["Content-Type"] == "application/wasm"

@@ -16,16 +16,21 @@ export class CameraError extends KitError {
   }
 }
 
-/** Shows a camera in a video element; raises CameraError. */
-export async function startCamera(video: HTMLVideoElement, facing: Facing): Promise<void> {
+/**
+ * Opens a camera; raises CameraError.
+ *
+ * @param ended called when it is unplugged, or taken away.
+ */
+export async function openCamera(facing: Facing, ended: () => void): Promise<MediaStream> {
   // Where the page is neither HTTPS nor of this device, browsers have no such object.
   if (!navigator.mediaDevices) throw new CameraError("cameraNeedsHttps");
   try {
-    video.srcObject = await navigator.mediaDevices.getUserMedia({
+    const stream = await navigator.mediaDevices.getUserMedia({
       video: { facingMode: { ideal: facing }, width: { ideal: 1280 }, height: { ideal: 720 } },
       audio: false,
     });
-    await video.play();
+    for (const track of stream.getTracks()) track.addEventListener("ended", ended);
+    return stream;
   } catch (error) {
     const name = error instanceof DOMException ? error.name : "";
     if (name === "NotAllowedError" || name === "SecurityError") throw new CameraError("cameraRefused");
@@ -34,9 +39,6 @@ export async function startCamera(video: HTMLVideoElement, facing: Facing): Prom
   }
 }
 
-export function stopCamera(video: HTMLVideoElement): void {
-  if (video.srcObject instanceof MediaStream) {
-    for (const track of video.srcObject.getTracks()) track.stop();
-  }
-  video.srcObject = null;
+export function closeCamera(stream: MediaStream | null): void {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }

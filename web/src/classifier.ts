@@ -29,6 +29,8 @@ export interface Output {
 export interface Classification {
   readonly answer: Answer;
   readonly activationMap: ActivationMap | null;
+  /** The label with the highest score, whatever the card's threshold says. */
+  readonly best: number;
   readonly appearance: Appearance;
   /** Of preprocessing and inference together. */
   readonly milliseconds: number;
@@ -70,7 +72,8 @@ export class Classifier {
     last.push(output);
     const { scores, unfamiliarity, activationMap } = meanOf(last);
     const answer = answerOf(this.file.card, scores, unfamiliarity);
-    return { answer, activationMap, appearance: appearanceOf(fitted), milliseconds };
+    const best = scores.indexOf(Math.max(...scores));
+    return { answer, activationMap, best, appearance: appearanceOf(fitted), milliseconds };
   }
 
   /** What the model gives for pixels at the input's size. */

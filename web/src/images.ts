@@ -47,3 +47,21 @@ export function drawn(source: CanvasImageSource, width: number, height: number):
   }
   return pixelsOf(height, width, rgb);
 }
+
+/**
+ * Whether this browser gives back the very pixels that were drawn. Some add noise, against pages
+ * that tell devices apart by their pixels, and the model would see other images than were measured.
+ */
+export function readsPixelsExactly(): boolean {
+  const [width, height] = [64, 64];
+  const context = new OffscreenCanvas(width, height).getContext("2d", {
+    willReadFrequently: true,
+    alpha: false,
+  });
+  if (context === null) return false;
+  const put = new ImageData(width, height);
+  for (let at = 0; at < put.data.length; at++) put.data[at] = at % 4 === 3 ? 255 : (at * 37) % 251;
+  context.putImageData(put, 0, 0);
+  const found = context.getImageData(0, 0, width, height).data;
+  return put.data.every((value, at) => value === found[at]);
+}

@@ -1,5 +1,7 @@
 // A .tflite file: the model, and the card in the zip archive that is appended to it.
 
+import { sha256 as digestOf } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 import { unzipSync } from "fflate";
 import { type ModelCard, parseCard } from "./card.js";
 import { expect, KitError } from "./errors.js";
@@ -18,7 +20,7 @@ export interface ModelFile {
 }
 
 /** Raises KitError where it is no TensorFlow Lite model, has no card, or is damaged. */
-export async function readModelFile(content: Uint8Array<ArrayBuffer>): Promise<ModelFile> {
+export function readModelFile(content: Uint8Array<ArrayBuffer>): ModelFile {
   const isModel = content.length >= 16 && ascii(content, 4, 8) === "TFL3";
   expect(isModel, () => "expected a .tflite model, got another kind of file");
   const text = cardText(content);
@@ -30,7 +32,7 @@ export async function readModelFile(content: Uint8Array<ArrayBuffer>): Promise<M
   if (card.modelSha256) {
     const model = content.subarray(0, archiveStart(content) ?? content.length);
     expect(
-      (await sha256(model)) === card.modelSha256,
+      sha256(model) === card.modelSha256,
       () =>
         "expected a model as it was made, by the digest in its card, got one that was changed: " +
         "copy the file again",
@@ -38,7 +40,7 @@ export async function readModelFile(content: Uint8Array<ArrayBuffer>): Promise<M
   }
   const { inputs, outputs } = tensorsOf(content);
   expect(inputs.length === 1, () => `expected a model with one input, got ${inputs.length}`);
-  return { content, card, input: inputs[0], outputs, digest: (await sha256(content)).slice(0, 12) };
+  return { content, card, input: inputs[0], outputs, digest: sha256(content).slice(0, 12) };
 }
 
 function cardText(content: Uint8Array): string | null {
@@ -80,8 +82,5 @@ function archiveStart(content: Uint8Array): number | null {
 const ascii = (bytes: Uint8Array, from: number, to: number) =>
   String.fromCharCode(...bytes.subarray(from, to));
 
-/** In hexadecimal. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+/** In hexadecimal. Not by `crypto.subtle`, which browsers keep from pages without HTTPS. */
+export const sha256 = (bytes: Uint8Array): string => bytesToHex(digestOf(bytes));

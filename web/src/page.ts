@@ -1,10 +1,10 @@
 // The page: what is pressed, dropped and pasted, and what is shown.
 
 import type { Answer } from "./answer.js";
-import { CameraError, type Facing, startCamera, stopCamera } from "./camera.js";
+import { CameraError, closeCamera, type Facing, openCamera } from "./camera.js";
 import { type Classification, Classifier, type Output } from "./classifier.js";
 import { evidence, heatColours } from "./heat_map.js";
-import { drawn, readImage } from "./images.js";
+import { drawn, readImage, readsPixelsExactly } from "./images.js";
 import { openInterpreter } from "./litert.js";
 import { readModelFile } from "./model_file.js";
 import { type Pixels, reduced } from "./pixels.js";
@@ -12,7 +12,7 @@ import { seenPart } from "./preprocess.js";
 import { type Row, type Source, rowOf, toCsv } from "./results.js";
 import { selfTest } from "./self_test.js";
 import { fileOf, isSingleFile, readSettings, unpacked } from "./settings.js";
-import { filled, LANGUAGES, type Language, percent, TEXTS, type Texts } from "./texts.js";
+import { filled, LANGUAGES, type Language, percents, TEXTS, type Texts } from "./texts.js";
 
 const MOST_ROWS_SHOWN = 200; // all of them are in the CSV
 const MOST_SIDE_SHOWN = 1600; // pixels, of the picture on the page
@@ -24,8 +24,12 @@ let classifier: Classifier | null = null;
 const rows: Row[] = [];
 let shown: { pixels: Pixels; found: Classification } | null = null;
 let status: (texts: Texts) => string = (t) => t.loading;
+let tested: (texts: Texts) => string = () => "";
 let facing: Facing = "environment";
 let filming = false;
+let stream: MediaStream | null = null;
+let unsaved = false;
+const readyOnline = (t: Texts) => t.readyOnline;
 
 function element<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -38,6 +42,8 @@ const picture = element<HTMLCanvasElement>("picture");
 const heat = element<HTMLCanvasElement>("heat");
 const heatBox = element<HTMLInputElement>("show-heat");
 const language = element<HTMLSelectElement>("language");
+
+const spoken = () => language.value as Language;
 
 function say(told: (texts: Texts) => string): void {
   status = told;
@@ -59,6 +65,10 @@ async function start(): Promise<void> {
   element("title").textContent = settings.title;
   speak(settings.language);
   listen();
+  if (!readsPixelsExactly()) {
+    say((t) => t.altered);
+    return;
+  }
   try {
     classifier = await openClassifier();
   } catch (error) {
@@ -70,13 +80,15 @@ async function start(): Promise<void> {
     element<HTMLInputElement>(id).disabled = false;
   }
   showFacts();
-  say((t) => t.readyOnline);
-  if (await keptOffline()) say((t) => t.ready);
+  say(readyOnline);
+  void keptOffline().then((kept) => {
+    if (kept && status === readyOnline) say((t) => t.ready);
+  });
 }
 
 async function openClassifier(): Promise<Classifier> {
   const [model, packed] = await Promise.all([fileOf("model.tflite"), fileOf("litert.wasm.packed")]);
-  const [file, wasm] = [await readModelFile(model), await unpacked(packed)];
+  const [file, wasm] = [readModelFile(model), await unpacked(packed)];
   const script = isSingleFile()
     ? // LiteRT takes an address for a script by its end.
       `${URL.createObjectURL(new Blob([await fileOf("litert.js")], { type: "text/javascript" }))}#.js`
@@ -89,12 +101,26 @@ async function keptOffline(): Promise<boolean> {
   if (isSingleFile()) return true;
   if (!("serviceWorker" in navigator)) return false;
   try {
-    await navigator.serviceWorker.register("service_worker.js");
+    const registration = await navigator.serviceWorker.register("service_worker.js");
+    tellOfNewVersions(registration);
     await navigator.serviceWorker.ready;
+    // So that a browser that is short of room spares it.
+    await navigator.storage?.persist?.();
     return true;
   } catch {
     return false; // as in a private window; the page works all the same
   }
+}
+
+function tellOfNewVersions(registration: ServiceWorkerRegistration): void {
+  const tell = () => {
+    // The first version waits too, for a moment and for nobody.
+    if (registration.waiting !== null && registration.active !== null) say((t) => t.newVersion);
+  };
+  tell();
+  registration.addEventListener("updatefound", () => {
+    registration.installing?.addEventListener("statechange", tell);
+  });
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
@@ -108,17 +134,21 @@ function listen(): void {
     files.value = ""; // so that the same file can be chosen again
   });
   const drop = element("drop");
-  for (const kind of ["dragenter", "dragover"]) {
-    drop.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
+  // On the whole page: elsewhere a browser would open the file in the page's place.
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) drop.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
     void label([...(event.dataTransfer?.files ?? [])]);
+  });
+  addEventListener("beforeunload", (event) => {
+    if (unsaved) event.preventDefault(); // the browser asks whether the results may go
   });
   document.addEventListener("paste", (event) => {
     void label([...(event.clipboardData?.files ?? [])]);
@@ -126,25 +156,27 @@ function listen(): void {
   element("camera").addEventListener("click", () => void (filming ? stopFilming() : film()));
   element("other-camera").addEventListener("click", () => {
     facing = facing === "environment" ? "user" : "environment";
-    void stopFilming().then(film);
+    void film();
   });
   heatBox.addEventListener("change", drawHeat);
   language.addEventListener("change", () => speak(language.value as Language));
   element("download").addEventListener("click", download);
   element("clear").addEventListener("click", () => {
     rows.length = 0;
+    unsaved = false;
     showRows();
+    element("files").focus();
   });
   element("self-test").addEventListener("click", () => void testDevice());
 }
 
-let queue: Promise<void> = Promise.resolve();
+let queue: Promise<void> = Promise.resolve(); // the start is the first in it
 
 /** Labels files one after another, whatever is given meanwhile. */
 function label(files: readonly File[]): Promise<void> {
   queue = queue.then(async () => {
     if (classifier === null || files.length === 0) return;
-    await stopFilming();
+    stopFilming();
     const { height, width } = classifier.file.card.preprocess;
     for (const [index, file] of files.entries()) {
       const source = { name: file.name, sizeBytes: file.size, modifiedMs: file.lastModified };
@@ -160,7 +192,12 @@ function label(files: readonly File[]): Promise<void> {
       keep(source, found);
       const [done, total] = [index + 1, files.length];
       const failure = typeof found === "string" ? `${file.name}: ${found}. ` : "";
-      say((t) => failure + filled(t.working, { done, total }));
+      const answer = typeof found === "string" || done < total ? null : found.answer;
+      // The last answer too, for those who hear the page.
+      say((t) => {
+        const told = answer === null ? "" : `${inWords(answer)[0]}. `;
+        return failure + told + filled(t.working, { done, total });
+      });
     }
   });
   return queue;
@@ -168,18 +205,13 @@ function label(files: readonly File[]): Promise<void> {
 
 async function film(): Promise<void> {
   if (classifier === null) return;
-  try {
-    await startCamera(video, facing);
-  } catch (error) {
-    if (!(error instanceof CameraError)) throw error;
-    say((t) => t[error.problem]);
-    return;
-  }
   filming = true;
-  speak(language.value as Language);
+  showCamera();
+  const own = await opened();
+  if (own === null) return;
   say((t) => t.privacy);
   const last: Output[] = [];
-  while (filming) {
+  while (stream === own) {
     if (video.videoWidth > 0) {
       const pixels = drawn(video, video.videoWidth, video.videoHeight);
       if (last.length === SMOOTHED_FRAMES) last.shift();
@@ -189,16 +221,52 @@ async function film(): Promise<void> {
   }
 }
 
-async function stopFilming(): Promise<void> {
+/** The camera that is shown now; null where there is none, or it was stopped meanwhile. */
+async function opened(): Promise<MediaStream | null> {
+  showStream(null);
+  const wanted = facing;
+  let own: MediaStream | null = null;
+  try {
+    own = await openCamera(wanted, stopFilming); // a browser may ask for long whether it may
+    if (!filming || wanted !== facing || stream !== null) {
+      closeCamera(own);
+      return null;
+    }
+    showStream(own);
+    await video.play();
+    return own;
+  } catch (error) {
+    closeCamera(own);
+    if (!filming || wanted !== facing) return null;
+    filming = false;
+    showStream(null);
+    showCamera();
+    const problem = error instanceof CameraError ? error.problem : "cameraBusy";
+    say((t) => t[problem]);
+    return null;
+  }
+}
+
+function showStream(next: MediaStream | null): void {
+  closeCamera(stream);
+  video.srcObject = stream = next;
+}
+
+/** Ends it, and keeps the last answer. */
+function stopFilming(): void {
   if (!filming) return;
   filming = false;
-  if (shown !== null) {
+  if (stream !== null && shown !== null) {
     keep({ name: texts.frame, sizeBytes: null, modifiedMs: null }, shown.found);
   }
-  stopCamera(video);
-  speak(language.value as Language);
-  say((t) => t.readyOnline);
-  await new Promise(requestAnimationFrame);
+  showStream(null);
+  showCamera();
+  say(readyOnline);
+}
+
+function showCamera(): void {
+  element("camera").textContent = filming ? texts.stopCamera : texts.startCamera;
+  element("other-camera").hidden = !filming;
 }
 
 // ---------------------------------------------------------------- what is shown
@@ -213,9 +281,9 @@ function speak(code: Language): void {
   picture.setAttribute("aria-label", texts.picture);
   element("bars").setAttribute("aria-label", texts.scores);
   language.setAttribute("aria-label", texts.language);
-  element("camera").textContent = filming ? texts.stopCamera : texts.startCamera;
-  element("other-camera").hidden = !filming;
+  showCamera();
   element("status").textContent = status(texts);
+  element("self-test-result").textContent = tested(texts);
   showFacts();
   showRows();
   if (shown !== null) showAnswer(shown.found);
@@ -242,12 +310,17 @@ function show(pixels: Pixels, found: Classification): void {
 
 function drawHeat(): void {
   const map = shown?.found.activationMap ?? null;
-  const best = shown?.found.answer.categories[0]?.index ?? 0;
-  heat.hidden = map === null || !heatBox.checked;
-  if (map === null || heat.hidden) return;
-  [heat.width, heat.height] = [map.columns, map.rows];
-  const colours = new ImageData(heatColours(evidence(map, best)), map.columns, map.rows);
-  heat.getContext("2d")?.putImageData(colours, 0, 0);
+  heat.hidden = shown === null || map === null || !heatBox.checked;
+  if (shown === null || map === null || heat.hidden) return;
+  const small = new OffscreenCanvas(map.columns, map.rows);
+  const colours = heatColours(evidence(map, shown.found.best));
+  small.getContext("2d")?.putImageData(new ImageData(colours, map.columns, map.rows), 0, 0);
+  // As large as the picture, so that both lie on the page in the same place.
+  [heat.width, heat.height] = [shown.pixels.width, shown.pixels.height];
+  const context = heat.getContext("2d");
+  if (context === null) return;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(small, 0, 0, heat.width, heat.height);
 }
 
 function showAnswer({ answer, milliseconds }: Classification): void {
@@ -263,7 +336,7 @@ function showAnswer({ answer, milliseconds }: Classification): void {
     const name = document.createElement("span");
     name.textContent = label;
     const value = document.createElement("span");
-    value.textContent = `${percent(score)} %`;
+    value.textContent = `${percents(spoken(), score)[0]} %`;
     const bar = document.createElement("meter");
     bar.value = score;
     bar.setAttribute("aria-hidden", "true"); // the number beside it says the same
@@ -277,11 +350,13 @@ function showAnswer({ answer, milliseconds }: Classification): void {
 function inWords(answer: Answer): [string, string, string] {
   const best = answer.categories[0];
   const point = classifier?.file.card.operatingPoint ?? null;
-  const values = { label: best?.label ?? "", percent: percent(best?.score ?? 0) };
+  const values = { label: best?.label ?? "", percent: percents(spoken(), best?.score ?? 0)[0] };
   if (answer.unknown) return [texts.unknown, filled(texts.unknownDetail, values), "unknown"];
   if (point !== null && answer.positiveScore !== null) {
-    const [low, high] = [percent(point.negativeBelow), percent(point.positiveFrom)];
-    const own = { label: point.positive, percent: percent(answer.positiveScore), low, high };
+    const { negativeBelow, positiveFrom } = point;
+    const shares = percents(spoken(), answer.positiveScore, negativeBelow, positiveFrom);
+    const [percent, low, high] = shares;
+    const own = { label: point.positive, percent, low, high };
     switch (answer.decision) {
       case "positive":
         return [
@@ -300,7 +375,7 @@ function inWords(answer: Answer): [string, string, string] {
     }
   }
   if (best === undefined) {
-    const limit = percent(classifier?.file.card.scoreThreshold ?? 0);
+    const [limit] = percents(spoken(), classifier?.file.card.scoreThreshold ?? 0);
     return [texts.notSure, filled(texts.notSureDetail, { limit }), "uncertain"];
   }
   return [best.label, filled(texts.bestDetail, values), "label"];
@@ -309,6 +384,7 @@ function inWords(answer: Answer): [string, string, string] {
 function keep(source: Source, found: Classification | string): void {
   if (classifier === null) return;
   rows.push(rowOf(source, found, classifier.file, settings.kit));
+  unsaved = true;
   showRows();
 }
 
@@ -318,8 +394,10 @@ function showRows(): void {
     .reverse()
     .map((row) => {
       const line = document.createElement("tr");
-      const answer = row.error || [row.answer, row.label].filter(Boolean).join(": ");
-      const score = row.score === "" ? "" : `${percent(Number(row.score))} %`;
+      const word = row.unknown === "True" ? "unknown" : row.answer;
+      const known = word === "" ? "" : texts[`${word}Word` as keyof Texts];
+      const answer = row.error || [known, row.label].filter(Boolean).join(": ");
+      const score = row.score === "" ? "" : `${percents(spoken(), Number(row.score))[0]} %`;
       for (const text of [row.image, answer, score]) {
         const cell = document.createElement("td");
         cell.textContent = text;
@@ -338,7 +416,8 @@ function download(): void {
   link.href = URL.createObjectURL(new Blob([toCsv(rows)], { type: "text/csv" }));
   link.download = "results.csv";
   link.click();
-  URL.revokeObjectURL(link.href);
+  unsaved = false;
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers begin later
 }
 
 function showFacts(): void {
@@ -351,14 +430,15 @@ function showFacts(): void {
     [texts.labels, card.labels.join(", ")],
   ];
   if (accuracy !== null) {
+    const format = new Intl.NumberFormat(spoken(), { maximumFractionDigits: 1 });
     const [value, low, high] = [accuracy.value, accuracy.low, accuracy.high].map((share) =>
-      (100 * share).toFixed(1),
+      format.format(100 * share),
     );
     const { images } = accuracy;
     facts.push([texts.accuracy, filled(texts.accuracyOf, { percent: value, low, high, images })]);
   }
   if (point !== null) {
-    const [low, high] = [percent(point.negativeBelow), percent(point.positiveFrom)];
+    const [low, high] = percents(spoken(), point.negativeBelow, point.positiveFrom);
     facts.push([texts.thresholds, filled(texts.thresholdsOf, { label: point.positive, low, high })]);
   }
   if (card.intendedUse) facts.push([texts.intendedUse, card.intendedUse]);
@@ -374,11 +454,15 @@ function showFacts(): void {
 async function testDevice(): Promise<void> {
   if (classifier === null) return;
   const results = await selfTest(classifier);
-  const difference = Math.max(0, ...results.map((result) => result.difference)).toFixed(4);
+  const largest = Math.max(0, ...results.map((result) => result.difference));
   const passed = results.every((result) => result.passed);
-  const text =
-    results.length === 0 ? texts.selfTestNone : passed ? texts.selfTestPassed : texts.selfTestFailed;
-  element("self-test-result").textContent = filled(text, { difference });
+  tested = (t) => {
+    const format = new Intl.NumberFormat(spoken(), { minimumFractionDigits: 4 });
+    const difference = format.format(Number(largest.toFixed(4)));
+    const text = passed ? t.selfTestPassed : t.selfTestFailed;
+    return filled(results.length === 0 ? t.selfTestNone : text, { difference });
+  };
+  element("self-test-result").textContent = tested(texts);
 }
 
-void start();
+queue = start();

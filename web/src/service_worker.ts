@@ -20,8 +20,8 @@ const name = PREFIX + worker.registration.scope + manifest.version;
 worker.addEventListener("install", (event) => {
   const store = async () => {
     const cache = await caches.open(name);
-    // Past the browser's own cache, which may hold files of the version before.
-    await cache.addAll(manifest.files.map((file) => new Request(file, { cache: "reload" })));
+    // Not from the browser's own cache unless the server says that it is still right.
+    await cache.addAll(manifest.files.map((file) => new Request(file, { cache: "no-cache" })));
   };
   event.waitUntil(store());
 });
@@ -40,7 +40,9 @@ worker.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   const answer = async () => {
     const cache = await caches.open(name);
-    const found = await cache.match(event.request, { ignoreSearch: true });
+    // There is one page, whatever it was called by.
+    const asked = event.request.mode === "navigate" ? "./" : event.request;
+    const found = await cache.match(asked, { ignoreSearch: true });
     return found ?? fetch(event.request);
   };
   event.respondWith(answer());

@@ -15,6 +15,9 @@ const en = {
   loading: "The model is loading …",
   ready: "Ready. It works without a network now.",
   readyOnline: "Ready.",
+  newVersion: "A new version is stored: close all windows of this page, and open it again.",
+  altered:
+    "This browser changes the pixels that a page reads, against being followed. The answers would not be those that were measured: use another browser, or allow this page to read canvases.",
   working: "{done} of {total} images",
   heatMap: "Show where the model looked",
   picture: "The image that the answer is for",
@@ -25,6 +28,10 @@ const en = {
   negative: "Negative for {label}",
   negativeDetail: "Its score is {percent} %, below {limit} %.",
   uncertain: "Uncertain",
+  positiveWord: "positive",
+  negativeWord: "negative",
+  uncertainWord: "uncertain",
+  unknownWord: "unknown",
   uncertainDetail: "The score of {label} is {percent} %, between {low} and {high} %: ask a person.",
   notSure: "Not sure",
   notSureDetail: "No score reaches {limit} %.",
@@ -80,7 +87,11 @@ const fr: Texts = {
   loading: "Chargement du modèle …",
   ready: "Prêt. La page fonctionne désormais sans réseau.",
   readyOnline: "Prêt.",
-  working: "{done} images sur {total}",
+  newVersion:
+    "Une nouvelle version est enregistrée : fermez toutes les fenêtres de cette page, puis ouvrez-la de nouveau.",
+  altered:
+    "Ce navigateur modifie les pixels qu’une page lit, contre le pistage. Les réponses ne seraient pas celles qui ont été mesurées : utilisez un autre navigateur, ou autorisez cette page à lire les canevas.",
+  working: "Images : {done} sur {total}",
   heatMap: "Montrer où le modèle a regardé",
   picture: "L’image à laquelle la réponse se rapporte",
   unknown: "Inconnu",
@@ -91,8 +102,12 @@ const fr: Texts = {
   negative: "Négatif pour {label}",
   negativeDetail: "Son score est de {percent} %, au-dessous de {limit} %.",
   uncertain: "Incertain",
+  positiveWord: "positif",
+  negativeWord: "négatif",
+  uncertainWord: "incertain",
+  unknownWord: "inconnu",
   uncertainDetail:
-    "Le score de {label} est de {percent} %, entre {low} et {high} % : demandez à une personne.",
+    "Le score de {label} est de {percent} %, entre {low} et {high} % : demandez l’avis d’une personne.",
   notSure: "Pas sûr",
   notSureDetail: "Aucun score n’atteint {limit} %.",
   bestDetail: "Score {percent} %",
@@ -127,7 +142,7 @@ const fr: Texts = {
   notMedical: "Cette page n’est pas un dispositif médical.",
   language: "Langue",
   cameraNeedsHttps:
-    "Les navigateurs ne donnent la caméra qu’aux pages de cet appareil ou en HTTPS : ouvrez-la en https://, ou choisissez une photo.",
+    "Les navigateurs ne donnent la caméra qu’aux pages de cet appareil ou en HTTPS : ouvrez cette page en https://, ou choisissez une photo.",
   cameraRefused:
     "Cette page ne peut pas utiliser la caméra : autorisez-la dans les réglages du navigateur, ou choisissez une photo.",
   cameraMissing: "Il n’y a pas de caméra ici : choisissez une photo.",
@@ -148,7 +163,11 @@ const es: Texts = {
   loading: "Cargando el modelo …",
   ready: "Listo. Ya funciona sin red.",
   readyOnline: "Listo.",
-  working: "{done} de {total} imágenes",
+  newVersion:
+    "Hay una versión nueva guardada: cierre todas las ventanas de esta página y ábrala de nuevo.",
+  altered:
+    "Este navegador cambia los píxeles que lee una página, contra el rastreo. Las respuestas no serían las que se midieron: use otro navegador, o permita que esta página lea los lienzos.",
+  working: "Imágenes: {done} de {total}",
   heatMap: "Mostrar dónde miró el modelo",
   picture: "La imagen a la que se refiere la respuesta",
   unknown: "Desconocido",
@@ -159,9 +178,13 @@ const es: Texts = {
   negative: "Negativo para {label}",
   negativeDetail: "Su puntuación es {percent} %, por debajo de {limit} %.",
   uncertain: "Incierto",
+  positiveWord: "positivo",
+  negativeWord: "negativo",
+  uncertainWord: "incierto",
+  unknownWord: "desconocido",
   uncertainDetail:
     "La puntuación de {label} es {percent} %, entre {low} y {high} %: pregunte a una persona.",
-  notSure: "Sin seguridad",
+  notSure: "Dudoso",
   notSureDetail: "Ninguna puntuación llega a {limit} %.",
   bestDetail: "Puntuación {percent} %",
   milliseconds: "{ms} ms",
@@ -195,7 +218,7 @@ const es: Texts = {
   notMedical: "Esta página no es un producto sanitario.",
   language: "Idioma",
   cameraNeedsHttps:
-    "Los navegadores solo dan la cámara a páginas de este dispositivo o con HTTPS: ábrala como https://, o elija una fotografía.",
+    "Los navegadores solo dan la cámara a páginas de este dispositivo o con HTTPS: abra esta página como https://, o elija una fotografía.",
   cameraRefused:
     "Esta página no puede usar la cámara: permítalo en los ajustes del navegador, o elija una fotografía.",
   cameraMissing: "Aquí no hay cámara: elija una fotografía.",
@@ -210,5 +233,17 @@ export function filled(text: string, values: Readonly<Record<string, string | nu
   return text.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
 }
 
-/** Whole percent, never up to 100 for less. */
-export const percent = (share: number) => Math.floor(share * 100 + 1e-6);
+/**
+ * Shares as percent, cut and not rounded, so that none is shown as more than it is; with as many
+ * decimals as it takes for different ones to look different, and none but 0 like 0.
+ */
+export function percents(language: Language, ...shares: readonly number[]): string[] {
+  const shown = (digits: number) =>
+    shares.map((share) => Math.floor(share * 100 * 10 ** digits + 1e-6) / 10 ** digits);
+  const tells = (values: readonly number[]) =>
+    new Set(values).size === new Set(shares).size &&
+    values.every((value, index) => value !== 0 || shares[index] === 0);
+  const digits = [0, 1, 2, 3].find((count) => tells(shown(count))) ?? 4;
+  const format = new Intl.NumberFormat(language, { minimumFractionDigits: digits });
+  return shown(digits).map((value) => format.format(value));
+}

@@ -51,7 +51,7 @@ async function serve(port = 0): Promise<void> {
     });
     stream.once("error", () => response.writeHead(404).end());
   });
-  await new Promise<void>((done) => server.listen(port, "localhost", done));
+  await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
   origin = `http://localhost:${(server.address() as AddressInfo).port}`;
 }
 
@@ -111,6 +111,7 @@ describe.skipIf(folder === "")("the page", () => {
         "--no-sandbox",
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
+        "--host-resolver-rules=MAP other.machine 127.0.0.1", // no secure context, as it were
       ],
     });
   });
@@ -185,16 +186,17 @@ describe.skipIf(folder === "")("the page", () => {
     await rm(site, { recursive: true });
     await cp(join(folder, "other"), site, { recursive: true });
     await page.evaluate(async () => (await navigator.serviceWorker.ready).update());
-    await page.waitForFunction(async () => (await navigator.serviceWorker.ready).waiting !== null);
+    await says(/A new version is stored/);
     await page.reload();
-    await says(/Ready/);
+    await says(/A new version is stored/);
     expect(await digest()).toBe(before);
     await expect
       .poll(
         async () => {
           await page.close(); // a browser takes a moment to see that there is none left
           page = await newPage();
-          await open();
+          await page.goto(`${origin}/`);
+          await says(/works without a network now|A new version is stored/);
           return digest();
         },
         { timeout: 60_000 },
@@ -284,11 +286,38 @@ describe.skipIf(folder === "")("the page", () => {
     await page.waitForFunction(() => document.getElementById("headline")?.textContent);
     expect(await page.isVisible("#other-camera")).toBe(true);
     await page.click("#other-camera");
-    await page.waitForFunction(() => document.getElementById("camera")?.textContent === "Stop the camera");
+    await says(/Nothing leaves this device/);
+    await page.waitForFunction(() => {
+      const { srcObject, videoWidth } = document.getElementById("video") as HTMLVideoElement;
+      return srcObject !== null && videoWidth > 0;
+    });
     await page.click("#camera");
     await page.waitForFunction(() => document.getElementById("camera")?.textContent === "Use the camera");
     expect(await page.evaluate(() => (document.getElementById("video") as HTMLVideoElement).srcObject)).toBeNull();
     expect((await csv())[0].image).toBe("camera");
+  });
+
+  test("can be stopped while a browser still asks for its camera", async () => {
+    await page.addInitScript(() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        await new Promise((done) => setTimeout(done, 500));
+        const stream = await ask(wanted);
+        Object.assign(globalThis, { opened: stream });
+        return stream;
+      };
+    });
+    await context.grantPermissions(["camera"]);
+    await open();
+    await page.click("#camera");
+    await page.click("#camera");
+    await page.waitForFunction(() => {
+      // biome-ignore lint: put there above
+      const { opened } = globalThis as any;
+      return opened?.getTracks().every((track: MediaStreamTrack) => track.readyState === "ended");
+    });
+    expect(await page.textContent("#camera")).toBe("Use the camera");
+    expect(await page.isVisible("#stage")).toBe(false);
   });
 
   test("says what to do where there is no camera", async () => {
@@ -299,6 +328,46 @@ describe.skipIf(folder === "")("the page", () => {
     await open();
     await page.click("#camera");
     await says(/allow it in the browser's settings/);
+  });
+
+  test("works by plain HTTP from another machine, but for the camera", async () => {
+    origin = origin.replace("localhost", "other.machine");
+    await page.goto(`${origin}/`);
+    await says(/^Ready.$/);
+    await label("red.png");
+    expect(await page.textContent("#headline")).not.toBe("");
+    await page.click("#camera");
+    await says(/HTTPS only/);
+  });
+
+  test("does not answer where a browser alters the pixels that it reads", async () => {
+    await page.addInitScript(() => {
+      const read = OffscreenCanvasRenderingContext2D.prototype.getImageData;
+      OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...place) {
+        const image = read.apply(this, place);
+        image.data[0] ^= 1;
+        return image;
+      };
+    });
+    await page.goto(`${origin}/`);
+    await says(/This browser changes the pixels/);
+    expect(await page.isDisabled("#files")).toBe(true);
+  });
+
+  test("draws where the model looked over the picture, in its very place", async () => {
+    await page.setViewportSize({ width: 1366, height: 500 }); // too low for a square picture
+    await open();
+    await label("red.png");
+    await page.check("#show-heat");
+    const boxes = await page.evaluate(() =>
+      ["picture", "heat"].map((id) => {
+        const canvas = document.getElementById(id) as HTMLCanvasElement;
+        const { x, y, width, height } = canvas.getBoundingClientRect();
+        const { objectFit } = getComputedStyle(canvas);
+        return { x, y, width, height, objectFit, own: [canvas.width, canvas.height] };
+      }),
+    );
+    expect(boxes[1]).toEqual(boxes[0]);
   });
 
   test("can be installed", async () => {
