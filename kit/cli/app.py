@@ -26,6 +26,7 @@ from kit.cli import (
     monitor,
     package,
     report,
+    review,
     serve,
     sign,
     sweep,
@@ -103,6 +104,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "    --output ours.tflite",
     ),
     ("report", report.report, "kit report run/model_int8.tflite --output model-card.md"),
+    ("review", review.review, "kit review photos/ --output review/"),
     ("serve", serve.serve, "kit serve site/\nkit serve site/ --https"),
     (
         "sign",

@@ -310,6 +310,14 @@ class DataOptions:
             metavar="REGEX",
         ),
     ] = ""
+    corrections: Annotated[
+        Path | None,
+        option(
+            DATA,
+            "Correct labels by this CSV table, as kit review writes it: by the images' content.",
+            metavar="FILE",
+        ),
+    ] = None
 
     def settings(self, split_column: str | None = None, subgroup_columns: str = "") -> DataSettings:
         from kit.data import DataSettings

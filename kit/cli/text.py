@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kit.evaluation.unknown import UnknownFigures
     from kit.workflows.compare import Comparison
     from kit.workflows.cross_validate import CrossValidation
+    from kit.workflows.review import Review
 
 
 def model_evaluation_text(
@@ -309,3 +310,19 @@ def _listed(labels: list[str] | None) -> str:
         return "none in the file"
     more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
     return f"{len(labels)}: {', '.join(labels[:10])}{more}"
+
+
+def review_text(result: Review) -> str:
+    """What `kit review` prints."""
+    lines = [
+        f"{result.images} images; of {len(result.suspects)} another label scores higher than their "
+        "own, by classifiers that have not learnt from them",
+        *(
+            f"  {one.path}: {one.label} {one.label_score:.3f}, rather {one.suggested} "
+            f"{one.suggested_score:.3f}"
+            for one in result.suspects[:10]
+        ),
+        f"{result.output / 'suspects.csv'}",
+        f"{result.output / 'index.html'}",
+    ]
+    return "\n".join(lines)

@@ -122,6 +122,7 @@ class Dataset:
         warnings: what a user should know before training on this.
         contradictions: images left out because their content stands in two classes.
         lone_group: whether all images have one and the same group, which is then not used.
+        corrected: digests of the images that got another label (see kit.data.corrections).
     """
 
     root: Path
@@ -131,6 +132,7 @@ class Dataset:
     warnings: tuple[str, ...]
     contradictions: tuple[LabelledImage, ...] = ()
     lone_group: bool = False
+    corrected: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:

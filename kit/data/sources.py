@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.choices import PARTS
+from kit.data.corrections import corrected
 from kit.data.scan import (
     PART_NAMES,
     Dataset,
@@ -35,6 +36,9 @@ from kit.runtime.dicom import DICOM_SUBGROUPS, HEAD_BYTES, is_dicom, subgroups_o
 
 UNMATCHED = "expected a name that the label pattern matches"
 """Why a file is left out that --label-regex gives no label."""
+
+
+_PATHS = ("labels_csv", "corrections")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class DataSettings:
             labels as they are.
         subgroup_columns: its columns by which figures are compared, separated by commas. Without a
             table: what DICOM files say themselves, of DICOM_SUBGROUPS.
+        corrections: a table of kit.data.corrections, which is applied to what was found.
     """
 
     labels_csv: Path | None = None
@@ -70,6 +75,7 @@ class DataSettings:
     label_columns: str = ""
     label_names: str = ""
     subgroup_columns: str = ""
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         if self.labels_csv is None:
@@ -126,14 +132,15 @@ class DataSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the table's path is made absolute."""
-        table = None if self.labels_csv is None else str(self.labels_csv.resolve())
-        return {**asdict(self), "labels_csv": table}
+        paths = {name: getattr(self, name) for name in _PATHS}
+        told = {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
+        return {**asdict(self), **told}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DataSettings:
         """What to_json gave; an empty mapping is the default."""
-        table = data.get("labels_csv")
-        return cls(**{**data, "labels_csv": None if table is None else Path(table)})
+        paths = {name: Path(data[name]) for name in _PATHS if data.get(name) is not None}
+        return cls(**{**data, **paths})
 
 
 def load_dataset(
@@ -153,6 +160,13 @@ def load_dataset(
         MissingDependencyError: there are DICOM files, and pydicom is missing.
     """
     settings = settings or DataSettings()
+    dataset = _found(images, settings, labels)
+    return dataset if settings.corrections is None else corrected(dataset, settings.corrections)
+
+
+def _found(
+    images: str | os.PathLike[str], settings: DataSettings, labels: Iterable[str] | None
+) -> Dataset:
     names = settings.names_of_labels()
     if settings.labels_csv is not None:
         return _from_table(check_root(images), settings.labels_csv, settings, names, labels)

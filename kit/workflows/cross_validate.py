@@ -218,11 +218,11 @@ def cross_validate(
         reporter.warn(line)
     reporter.say(f"{choice}, from {weights.description}")
     spec = choice.preprocess(settings.fit, settings.resize)
-    dataset, vectors = _bottlenecks(dataset, choice, weights, spec, cache, reporter)
+    dataset, vectors = readable_bottlenecks(dataset, choice, weights, spec, cache, reporter)
     paths = [image.path for image in dataset.images]
     truth = np.array([image.label for image in dataset.images], np.int64)
     keys = group_keys(dataset, settings.split.group_regex) if groups is None else groups
-    members = _tied(dataset, keys)
+    members = tied(dataset, keys)
     # Copies of a few images alone do not call for intervals by groups.
     grouped = groups is not None or any(key.startswith("group:") for key in keys.values())
     _check_counts(dataset, truth, members, folds)
@@ -282,7 +282,7 @@ def _fold_heads(
     return tuple(heads), unscaled, scaled
 
 
-def _bottlenecks(
+def readable_bottlenecks(
     dataset: Dataset,
     choice: BackboneChoice,
     weights: Weights,
@@ -368,7 +368,7 @@ def _divide(truth: Truth, members: Indices, parts: int, seed: int) -> list[tuple
     return list(divider.split(truth, truth, members))
 
 
-def _tied(dataset: Dataset, keys: Mapping[str, str]) -> Indices:
+def tied(dataset: Dataset, keys: Mapping[str, str]) -> Indices:
     """A number for the images that stay together by key or by content, int64 `[images]`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -36,6 +36,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "group_column": ("data.group_column",),
     "split_column": ("data.split_column",),
     "label_regex": ("data.label_regex",),
+    "corrections": ("data.corrections",),
     "fit": ("fit",),
     "resize": ("resize",),
     "validation": ("split.validation",),
@@ -69,7 +70,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "screening": ("screening",),
 }
 _OF_TUNING = ("mixup", "remember")
-_PATHS = ("labels_csv", "teacher", "unlabelled")
+_PATHS = ("labels_csv", "corrections", "teacher", "unlabelled")
 _TARGETS = {
     "positive": "positive",
     "target_sensitivity": "sensitivity",
@@ -247,7 +248,13 @@ def _inexpressible(settings: TrainSettings) -> list[tuple[str, Any]]:
     """Name and value of each setting that its own options would give another value."""
     there = dict(_flat(_resolved(settings)))
     here = dict(_flat(_resolved(train_settings(**options_of(settings)))))
-    decided = {"data.labels_csv", "weights", "teachers", "unlabelled"}  # made absolute
+    decided = {
+        "data.labels_csv",
+        "data.corrections",
+        "weights",
+        "teachers",
+        "unlabelled",
+    }  # made absolute
     if settings.fine_tune.layers == NONE:
         decided |= {name for name in there if name.startswith("fine_tune.")}
     return [

@@ -10,6 +10,7 @@ from typing import Any
 
 from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
+from kit.data.corrections import corrected_tests
 from kit.data.scan import FEW_IMAGES
 from kit.data.split import check_split, group_warnings, moved_keys
 from kit.errors import DataError, ImageError
@@ -302,6 +303,9 @@ def _survey(
         reporter.warn(line)
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
+    if (flattered := corrected_tests(dataset, split)) is not None:
+        reporter.warn(flattered)
+        warnings = (*warnings, flattered)
     teachers = read_teachers(settings.teachers, dataset.labels)
     check_apart(teachers, dataset, split, settings.split.group_regex)
     unlabelled = read_unlabelled(settings.unlabelled, dataset, split, reporter)

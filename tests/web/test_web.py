@@ -227,6 +227,7 @@ def material(page, small_backbone, tmp_path_factory):
     from kit.data import SplitSettings
     from kit.evaluation import Targets
     from kit.training.fitting import FitSettings
+    from kit.workflows.review import review
     from kit.workflows.train import TrainSettings, train
 
     base = tmp_path_factory.mktemp("web")
@@ -248,6 +249,9 @@ def material(page, small_backbone, tmp_path_factory):
     deploy_web(result.files["int8"], folder / "other", title="Colours")
     deploy_web(model, folder / "one.html", title="Colours", single_file=True)
     assert main([str(model), str(folder / "images"), "--output", str(folder / "results.csv")]) == 1
+    for index in range(3):
+        shutil.move(drawn / "red" / f"{index:03}.png", drawn / "blue" / f"red-{index}.png")
+    review(drawn, folder / "review", replace(settings, screening=False), cache=base / "cache")
     return folder
 
 
@@ -312,7 +316,7 @@ def test_the_page_in_a_browser(material):
     if not Path(CHROMIUM).exists():
         pytest.skip(f"{CHROMIUM} is not installed: the page is tested in it (KIT_CHROMIUM)")
     done = npm(
-        *("test", "--", "tests/browser.test.ts"),
+        *("test", "--", "tests/browser.test.ts", "tests/review.test.ts"),
         KIT_WEB_TEST=str(material),
         KIT_CHROMIUM=CHROMIUM,
     )

@@ -1,0 +1,100 @@
+"""Corrections of labels: by content, told, and never of what is not there."""
+
+import csv
+import hashlib
+import shutil
+
+import pytest
+from drawing import draw_folder
+
+from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
+from kit.data.corrections import corrected_tests
+from kit.errors import DataError
+
+
+@pytest.fixture
+def images(tmp_path):
+    return draw_folder(tmp_path / "images", {"blue": 8, "red": 8}, seed=1)
+
+
+def digest_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(*rows, header=("digest", "label")):
+        path = tmp_path / "corrections.csv"
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+        return DataSettings(corrections=path)
+
+    return write
+
+
+def labels_of(dataset):
+    return {image.path: dataset.labels[image.label] for image in dataset.images}
+
+
+def test_labels_go_by_content(images, table):
+    wrong, bad = images / "blue" / "000.png", images / "red" / "003.png"
+    settings = table((digest_of(wrong), "red"), (digest_of(bad), "exclude"), ("0" * 64, "red"))
+    before = load_dataset(images)
+    found = load_dataset(images, settings)
+    assert labels_of(found)["blue/000.png"] == "red"
+    assert len(found.images) == 15
+    assert found.left_out == (("red/003.png", "left out by corrections.csv"),)
+    assert found.corrected == {digest_of(wrong)}
+    assert found.warnings[-2:] == (
+        "1 label corrected and 1 image left out by corrections.csv",
+        "1 row of corrections.csv fit no image here",
+    )
+    assert found.fingerprint != before.fingerprint
+    moved = images / "blue" / "renamed.png"
+    shutil.move(wrong, moved)
+    assert labels_of(load_dataset(images, settings))["blue/renamed.png"] == "red"
+
+
+def test_a_label_that_is_right_already_changes_nothing(images, table):
+    settings = table((digest_of(images / "blue" / "000.png"), "blue"))
+    found = load_dataset(images, settings)
+    assert found.corrected == frozenset()
+    assert found.fingerprint == load_dataset(images).fingerprint
+
+
+def test_corrected_test_images_are_named(images, table):
+    settings = table(*((digest_of(path), "red") for path in (images / "blue").iterdir()))
+    found = load_dataset(images, settings)
+    split = {image.path: "train" for image in found.images}
+    assert corrected_tests(found, split) is None
+    told = corrected_tests(found, {**split, "blue/002.png": "test", "red/002.png": "test"})
+    assert told.startswith("1 test image had another label before the corrections, blue/002.png:")
+    plain = load_dataset(images)
+    assert corrected_tests(plain, split_dataset(plain, SplitSettings())) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("0" * 64, "green")], "expected labels of blue, red, or exclude, got green"),
+        ([("0" * 64, "red"), ("0" * 64, "blue")], "line 3: expected one label for an image"),
+        ([("abc", "red")], "line 2: expected a SHA-256 and a label, got abc and red"),
+        ([("0" * 64, "")], "got 0{64} and none"),
+    ],
+)
+def test_what_is_wrong_with_a_table(images, table, rows, said):
+    with pytest.raises(DataError, match=said):
+        load_dataset(images, table(*rows))
+
+
+def test_other_tables(images, table, tmp_path):
+    with pytest.raises(DataError, match="expected the columns digest and label"):
+        load_dataset(images, table(("a", "b"), header=("path", "label")))
+    with pytest.raises(DataError, match="it cannot be read"):
+        load_dataset(images, DataSettings(corrections=tmp_path / "gone.csv"))
+
+
+def test_settings_keep_the_table(tmp_path):
+    settings = DataSettings(corrections=tmp_path / "corrections.csv")
+    assert DataSettings.from_json(settings.to_json()) == settings
+    assert DataSettings.from_json(DataSettings().to_json()) == DataSettings()
