@@ -137,7 +137,7 @@ document.addEventListener("keydown", (event) => {
 });
 grid.addEventListener("click", (event) => event.target.closest("li")?.focus());
 filter.addEventListener("change", draw);
-by.addEventListener("change", store);
+by.addEventListener("input", store);
 element("undo").addEventListener("click", undo);
 element("download").addEventListener("click", () => {
   const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
