@@ -153,7 +153,7 @@ class FineTuneOptions:
             "Parameter of the beta distribution by which fine-tuning mixes pairs of images; 0 "
             "mixes none.",
             min=0,
-            show_default=f"0; with --recipe best {OF_THE_BACKBONE}",
+            show_default=f"0; with --recipe best {OF_THE_BACKBONE}, and 0 with a teacher",
         ),
     ] = None
     remember: Annotated[

@@ -169,8 +169,8 @@ def check_images(
     split = split or SplitSettings()
     dataset = images if isinstance(images, Dataset) else load_dataset(images, settings)
     left_out = dict(dataset.left_out)
-    for image in dataset.contradictions:
-        del left_out[image.path]
+    for path in (*(image.path for image in dataset.contradictions), *dataset.excluded):
+        del left_out[path]
     reporter = reporter or Silent()
     for line in dataset.warnings:
         reporter.warn(line)

@@ -33,76 +33,97 @@ def corrected(dataset: Dataset, table: Path) -> Dataset:
     Raises DataError where the table cannot be read, contradicts itself, or names a label that the
     data set does not have.
     """
-    wanted = _read(table)
+    wanted = read_corrections(table)
     if strangers := {*wanted.values()} - {*dataset.labels, EXCLUDE}:
         raise DataError(
             f"{table}: expected labels of {listed(dataset.labels)}, or {EXCLUDE}, got "
             f"{listed(strangers)}"
         )
     numbers = {label: number for number, label in enumerate(dataset.labels)}
-    images, left_out, changed = [], [], set()
-    for image in dataset.images:
+    images, excluded, changed = [], {}, set()
+    # What stands in two classes is left out, unless somebody says which of them is right.
+    settled = [one for one in dataset.contradictions if one.digest in wanted]
+    for image in sorted((*dataset.images, *settled), key=lambda one: one.path):
         label = wanted.get(image.digest)
         if label == EXCLUDE:
-            left_out.append((image.path, f"left out by {table.name}"))
+            excluded[image.path] = f"left out by {table.name}"
         elif label is None or numbers[label] == image.label:
             images.append(image)
         else:
             images.append(replace(image, label=numbers[label]))
             changed.add(image.digest)
-    unmatched = len({*wanted} - {image.digest for image in dataset.images})
+    back = {image.path for image in settled}
+    others = [(path, reason) for path, reason in dataset.left_out if path not in back]
+    known = {image.digest for image in (*dataset.images, *dataset.contradictions)}
     told = [
-        f"{counted(len(changed), 'label')} corrected and {counted(len(left_out), 'image')} left "
+        f"{counted(len(changed), 'label')} corrected and {counted(len(excluded), 'image')} left "
         f"out by {table.name}"
     ]
-    if unmatched:
+    if unmatched := len({*wanted} - known):
         told.append(f"{counted(unmatched, 'row')} of {table.name} fit no image here")
     return replace(
         dataset,
         images=tuple(images),
-        left_out=(*dataset.left_out, *left_out),
+        left_out=(*others, *excluded.items()),
         warnings=(*dataset.warnings, *told),
+        contradictions=tuple(one for one in dataset.contradictions if one.path not in back),
         corrected=frozenset(changed),
+        excluded=frozenset(excluded),
     )
 
 
 def corrected_tests(dataset: Dataset, split: Mapping[str, str]) -> str | None:
-    """A sentence on corrected test images; None where there are none."""
+    """A sentence on what corrections do to a test part; None where they do nothing."""
     names = [
         image.path
         for image in dataset.images
         if image.digest in dataset.corrected and split[image.path] == "test"
     ]
-    if not names:
+    told = []
+    if names:
+        count = counted(len(names), "test image")
+        told.append(f"{count} had another label before the corrections, {listed(names)}")
+    if dataset.excluded:
+        told.append(f"{counted(len(dataset.excluded), 'image')} left out, of whatever part")
+    if not told:
         return None
     return (
-        f"{counted(len(names), 'test image')} had another label before the corrections, "
-        f"{listed(names)}: figures flatter if only what a model got wrong is mended"
+        f"{'; '.join(told)}: figures flatter if only what a model got wrong is mended or left out"
     )
 
 
-def _read(table: Path) -> dict[str, str]:
+def read_corrections(table: Path) -> dict[str, str]:
+    """The label, or EXCLUDE, for each digest; raises DataError as `corrected`."""
     try:
         content = table.read_bytes()
         text = content.decode(encoding_of(content))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{table}: expected a table of corrections, it cannot be read") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
-    if not {"digest", "label"} <= {*(rows.fieldnames or ())}:
-        raise DataError(
-            f"{table}: expected the columns digest and label, as kit review writes them"
-        )
+    first = next((line for line in text.splitlines() if line.strip()), "")
     found: dict[str, str] = {}
-    for row in rows:
-        digest, label = (row["digest"] or "").strip().lower(), (row["label"] or "").strip()
-        if len(digest) != 64 or not label:
+    try:
+        # Strict: a quotation mark that is never closed would swallow the rest of the table.
+        rows = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=delimiter_of(first), strict=True
+        )
+        if not {"digest", "label"} <= {*(rows.fieldnames or ())}:
             raise DataError(
-                f"{table} line {rows.line_num}: expected a SHA-256 and a label, got "
-                f"{digest or 'none'} and {label or 'none'}"
+                f"{table}: expected the columns digest and label, as kit review writes them"
             )
-        if found.setdefault(digest, label) != label:
-            raise DataError(
-                f"{table} line {rows.line_num}: expected one label for an image, got "
-                f"{found[digest]} and {label}"
-            )
+        for row in rows:
+            digest, label = (row["digest"] or "").strip().lower(), (row["label"] or "").strip()
+            if len(digest) != 64 or not label:
+                raise DataError(
+                    f"{table} line {rows.line_num}: expected a SHA-256 and a label, got "
+                    f"{digest or 'none'} and {label or 'none'}"
+                )
+            if found.setdefault(digest, label) != label:
+                raise DataError(
+                    f"{table} line {rows.line_num}: expected one label for an image, got "
+                    f"{found[digest]} and {label}"
+                )
+    except csv.Error as error:
+        raise DataError(
+            f"{table}: expected a sound table of corrections, its reading fails: {error}"
+        ) from error
     return found

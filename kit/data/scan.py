@@ -123,6 +123,7 @@ class Dataset:
         contradictions: images left out because their content stands in two classes.
         lone_group: whether all images have one and the same group, which is then not used.
         corrected: digests of the images that got another label (see kit.data.corrections).
+        excluded: paths of those that corrections leave out.
     """
 
     root: Path
@@ -133,6 +134,7 @@ class Dataset:
     contradictions: tuple[LabelledImage, ...] = ()
     lone_group: bool = False
     corrected: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:

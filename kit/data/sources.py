@@ -133,7 +133,10 @@ class DataSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain values; the table's path is made absolute."""
         paths = {name: getattr(self, name) for name in _PATHS}
-        told = {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
+        told = {
+            name: None if path is None else str(Path(path).resolve())
+            for name, path in paths.items()
+        }
         return {**asdict(self), **told}
 
     @classmethod

@@ -1,6 +1,6 @@
 "use strict";
 // Choices are kept in this browser under a name of the data's own, and handed on as a CSV.
-const { labels, suspects } = JSON.parse(document.getElementById("data").textContent);
+const { labels, suspects, earlier } = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 const [grid, filter, by] = [element("grid"), element("filter"), element("by")];
 const KEY = "kit review " + suspects.slice(0, 3).map((one) => one.digest.slice(0, 16)).join(" ");
@@ -144,7 +144,12 @@ element("download").addEventListener("click", () => {
   const rows = suspects
     .filter((one) => choices[one.digest] !== undefined && choices[one.digest] !== one.label)
     .map((one) => [one.path, one.digest, choices[one.digest], one.label, one.reason, by.value]);
-  const lines = [["path", "digest", "label", "was", "reason", "by"], ...rows];
+  // What was corrected before stays so, unless it was decided anew here.
+  const anew = new Set(rows.map(([, digest]) => digest));
+  const kept = Object.entries(earlier)
+    .filter(([digest]) => !anew.has(digest))
+    .map(([digest, label]) => ["", digest, label, "", "earlier", ""]);
+  const lines = [["path", "digest", "label", "was", "reason", "by"], ...kept, ...rows];
   const link = document.createElement("a");
   const content = lines.map((line) => line.map(cell).join(",") + "\n").join("");
   link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));

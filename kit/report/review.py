@@ -18,6 +18,7 @@ def render_review(
     found: int,
     images: int,
     pictures: Mapping[str, str],
+    earlier: Mapping[str, str],
 ) -> str:
     """HTML, self-contained: its one script is its own, and nothing is loaded from anywhere.
 
@@ -27,6 +28,7 @@ def render_review(
         found: how many suspects there are, of which some may not be shown.
         images: how many images were looked at.
         pictures: small JPEGs as base64, by path; none where there are no pictures.
+        earlier: corrections that were in force, by digest; the page hands them on too.
     """
     from markupsafe import Markup
 
@@ -34,6 +36,7 @@ def render_review(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = {
         "labels": list(labels),
+        "earlier": dict(earlier),
         "suspects": [{**vars(one), "picture": pictures.get(one.path, "")} for one in suspects],
     }
     # No text can end the element that it stands in.

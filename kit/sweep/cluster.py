@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import kit
-from kit.data import Dataset
+from kit.data import Dataset, DataSettings
 from kit.errors import ImageError, MissingDependencyError, TrainingError, one_line
 from kit.filenames import text_bytes
 from kit.files import folder_beside, write_beside
@@ -49,12 +49,12 @@ class _Parcel:
     Attributes:
         photographs: references to files by their paths in the folder of photographs.
         weights: the file's content; None for random values.
-        table: table of the labels; None: there is none.
+        tables: contents of those that say what the photographs are, by the names of DataSettings.
     """
 
     photographs: tuple[Any, ...]
     weights: Any
-    table: bytes | None
+    tables: Mapping[str, bytes]
 
 
 class RayCluster:
@@ -169,12 +169,18 @@ class _Store:
         path = task.weights.path
         if path is not None and path not in self._weights:
             self._weights[path] = ray.put(path.read_bytes())
-        table = task.settings.data.labels_csv
+        tables = _tables(task.settings.data)
         return _Parcel(
             self._photographs,
             None if path is None else self._weights[path],
-            None if table is None else table.read_bytes(),
+            {name: table.read_bytes() for name, table in tables.items()},
         )
+
+
+def _tables(data: DataSettings) -> dict[str, Path]:
+    """The tables that say what the photographs are, by the names of DataSettings."""
+    named = {name: getattr(data, name) for name in ("labels_csv", "corrections")}
+    return {name: path for name, path in named.items() if path is not None}
 
 
 def _chunks(dataset: Dataset) -> Iterator[_Files]:
@@ -290,10 +296,11 @@ def _unpacked(task: TrainingTask, parcel: _Parcel, folder: Path) -> TrainingTask
         path = folder / "weights" / weights.path.name
         write_beside(path, ray.get(parcel.weights), force=False)
         weights = replace(weights, path=path)
-    if parcel.table is not None and settings.data.labels_csv is not None:
-        path = folder / "labels" / settings.data.labels_csv.name
-        write_beside(path, parcel.table, force=False)
-        settings = replace(settings, data=replace(settings.data, labels_csv=path))
+    tables: dict[str, Any] = {}
+    for name, table in _tables(settings.data).items():
+        tables[name] = folder / name / table.name
+        write_beside(tables[name], parcel.tables[name], force=False)
+    settings = replace(settings, data=replace(settings.data, **tables))
     dataset = replace(task.dataset, root=images)
     return TrainingTask(dataset, folder / "run", settings, weights, cache=None)
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kit.choices import INTERPRETERS, SWEEP_RECIPE_NAMES
-from kit.data import Dataset, split_dataset
+from kit.data import Dataset, DataSettings, split_dataset
 from kit.errors import ImageError, MissingDependencyError, SpecError, TrainingError
 from kit.export.modes import AUTO
 from kit.filenames import text_bytes
@@ -38,6 +38,7 @@ _TRAINING_OPTIONS = (
         "group_column",
         "split_column",
         "label_regex",
+        "corrections",
     ),
     *("validation", "test", "seed", "group_regex", "weights", "fit", "resize", "epochs"),
     "quantize",
@@ -189,14 +190,14 @@ def sweep_toml(settings: SweepSettings) -> str:
 
 def _comparable(training: TrainSettings) -> TrainSettings:
     """Without what a sweep decides by itself, and with paths made absolute."""
-    table = training.data.labels_csv
+    data = DataSettings.from_json(training.data.to_json())
     return replace(
         training,
         weights=options_of(training)["weights"],
         backbone=DEFAULT_BACKBONE,
         alpha=None,
         input_resolution=None,
-        data=replace(training.data, labels_csv=None if table is None else Path(table).resolve()),
+        data=data,
     )
 
 

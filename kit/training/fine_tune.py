@@ -109,12 +109,12 @@ class FineTuneSettings:
 
         Args:
             own: the backbone's.
-            taught: whether teachers answer too: more epochs pay then.
+            taught: whether teachers answer too: more epochs pay then, and mixing images costs.
         """
         fitting, epochs = self.fitting, own.taught_epochs if taught else own.epochs
         return replace(
             self,
-            mixup=own.mixup if self.mixup is None else self.mixup,
+            mixup=(0.0 if taught else own.mixup) if self.mixup is None else self.mixup,
             remember=own.remember if self.remember is None else self.remember,
             fitting=replace(
                 fitting,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kit.data import Dataset, LabelledImage, load_dataset
+from kit.data.corrections import read_corrections
 from kit.data.split import group_keys, group_warnings
 from kit.errors import ImageError
 from kit.evaluation.label_errors import are_suspects, scores_by_others
@@ -123,7 +124,9 @@ def review(
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(_csv(suspects)))
         shown = suspects[:MOST_ON_PAGE]
         pictures = _pictures(dataset, shown, settings.gallery, reporter)
-        page = render_review(dataset.labels, shown, len(suspects), len(truth), pictures)
+        table = settings.data.corrections
+        earlier = {} if table is None else read_corrections(table)
+        page = render_review(dataset.labels, shown, len(suspects), len(truth), pictures, earlier)
         (folder / PAGE_NAME).write_bytes(text_bytes(page))
     accuracy = float((scores.argmax(axis=1) == truth).mean())
     return Review(Path(output), len(truth), suspects, accuracy)

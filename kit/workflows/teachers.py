@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from converters.sources.keras_files import load_keras_model
-from kit.data import Dataset, LabelledImage, load_dataset, scan_unlabelled, split_dataset
+from kit.data import (
+    Dataset,
+    DataSettings,
+    LabelledImage,
+    load_dataset,
+    scan_unlabelled,
+    split_dataset,
+)
 from kit.data.scan import listed
 from kit.data.split import group_keys
 from kit.errors import DataError, SpecError, WeightsError
@@ -244,8 +251,11 @@ def _is_of(run: Path, settings: TrainSettings, dataset: Dataset) -> bool:
     """Whether a run is what these settings give on these images."""
     record = read_run(run)
     wanted = json.loads(json.dumps(settings.to_json()))
+    known = dict(record.get("settings", {}))
+    # A run of an earlier kit lacks what its data settings could not say.
+    known["data"] = DataSettings.from_json(known.get("data", {})).to_json()
     readable = dataset.without(record.get("left_out", {}))
-    if record.get("settings") != wanted or (
+    if known != wanted or (
         record["card"].get("dataset", {}).get("fingerprint") != readable.fingerprint
     ):
         raise SpecError(

@@ -8,6 +8,7 @@ import pytest
 from drawing import draw_folder
 
 from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
+from kit.data.check import check_images
 from kit.data.corrections import corrected_tests
 from kit.errors import DataError
 
@@ -68,7 +69,9 @@ def test_corrected_test_images_are_named(images, table):
     split = {image.path: "train" for image in found.images}
     assert corrected_tests(found, split) is None
     told = corrected_tests(found, {**split, "blue/002.png": "test", "red/002.png": "test"})
-    assert told.startswith("1 test image had another label before the corrections, blue/002.png:")
+    assert told.startswith("1 test image had another label before the corrections, blue/002.png: ")
+    left = load_dataset(images, table((digest_of(images / "red" / "001.png"), "exclude")))
+    assert "1 image left out, of whatever part: figures flatter" in corrected_tests(left, split)
     plain = load_dataset(images)
     assert corrected_tests(plain, split_dataset(plain, SplitSettings())) is None
 
@@ -80,11 +83,36 @@ def test_corrected_test_images_are_named(images, table):
         ([("0" * 64, "red"), ("0" * 64, "blue")], "line 3: expected one label for an image"),
         ([("abc", "red")], "line 2: expected a SHA-256 and a label, got abc and red"),
         ([("0" * 64, "")], "got 0{64} and none"),
+        ([("0" * 64, "red"), ('1" ' * 30000, "red" * 50000)], "its reading fails"),
     ],
 )
 def test_what_is_wrong_with_a_table(images, table, rows, said):
     with pytest.raises(DataError, match=said):
         load_dataset(images, table(*rows))
+
+
+def test_an_open_quotation_mark_swallows_no_rows(images, table, tmp_path):
+    settings = table(("0" * 64, "red"))
+    with settings.corrections.open("a") as file:
+        file.write('"' + "1" * 64 + ",red\n" + "2" * 64 + ",red\n")
+    with pytest.raises(DataError, match="its reading fails"):
+        load_dataset(images, settings)
+
+
+def test_what_stands_in_two_classes_is_settled(images, table):
+    shutil.copy(images / "red" / "001.png", images / "blue" / "copy.png")
+    plain = load_dataset(images)
+    assert len(plain.contradictions) == 2 and len(plain.images) == 15
+    found = load_dataset(images, table((digest_of(images / "red" / "001.png"), "red")))
+    assert labels_of(found)["blue/copy.png"] == labels_of(found)["red/001.png"] == "red"
+    assert found.contradictions == () and found.left_out == ()
+    assert "fit no image" not in " ".join(found.warnings)
+
+
+def test_what_is_left_out_is_no_problem_of_a_check(images, table):
+    settings = table((digest_of(images / "red" / "001.png"), "exclude"))
+    kinds = {problem.kind for problem in check_images(images, settings).problems}
+    assert "unreadable" not in kinds
 
 
 def test_other_tables(images, table, tmp_path):

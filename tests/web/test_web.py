@@ -224,7 +224,7 @@ def test_types_and_golden_files(page):
 @pytest.fixture(scope="session")
 def material(page, small_backbone, tmp_path_factory):
     """What web/tests/browser.test.ts reads."""
-    from kit.data import SplitSettings
+    from kit.data import DataSettings, SplitSettings
     from kit.evaluation import Targets
     from kit.training.fitting import FitSettings
     from kit.workflows.review import review
@@ -251,7 +251,10 @@ def material(page, small_backbone, tmp_path_factory):
     assert main([str(model), str(folder / "images"), "--output", str(folder / "results.csv")]) == 1
     for index in range(3):
         shutil.move(drawn / "red" / f"{index:03}.png", drawn / "blue" / f"red-{index}.png")
-    review(drawn, folder / "review", replace(settings, screening=False), cache=base / "cache")
+    earlier = folder / "earlier.csv"
+    earlier.write_text("digest,label\n" + "0" * 64 + ",red\n")
+    data = DataSettings(corrections=earlier)
+    review(drawn, folder / "review", replace(settings, data=data), cache=base / "cache")
     return folder
 
 

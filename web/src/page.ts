@@ -28,6 +28,7 @@ let tested: (texts: Texts) => string = () => "";
 let facing: Facing = "environment";
 let filming = false;
 let stream: MediaStream | null = null;
+let filmed: Classification | null = null; // the last frame's
 let unsaved = false;
 const readyOnline = (t: Texts) => t.readyOnline;
 
@@ -206,6 +207,7 @@ function label(files: readonly File[]): Promise<void> {
 async function film(): Promise<void> {
   if (classifier === null) return;
   filming = true;
+  filmed = null;
   showCamera();
   const own = await opened();
   if (own === null) return;
@@ -215,7 +217,10 @@ async function film(): Promise<void> {
     if (video.videoWidth > 0) {
       const pixels = drawn(video, video.videoWidth, video.videoHeight);
       if (last.length === SMOOTHED_FRAMES) last.shift();
-      show(pixels, await classifier.classify(pixels, last));
+      const found = await classifier.classify(pixels, last);
+      if (stream !== own) return; // it was stopped meanwhile
+      filmed = found;
+      show(pixels, found);
     }
     await new Promise(requestAnimationFrame); // the page stays quick, and stops with its tab
   }
@@ -256,8 +261,8 @@ function showStream(next: MediaStream | null): void {
 function stopFilming(): void {
   if (!filming) return;
   filming = false;
-  if (stream !== null && shown !== null) {
-    keep({ name: texts.frame, sizeBytes: null, modifiedMs: null }, shown.found);
+  if (filmed !== null) {
+    keep({ name: texts.frame, sizeBytes: null, modifiedMs: null }, filmed);
   }
   showStream(null);
   showCamera();

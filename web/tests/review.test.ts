@@ -46,10 +46,17 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     expect(await page.textContent("#count")).toBe("2 decided, 2 of them changed");
     const [head, ...rows] = await corrections();
     expect(head).toEqual(["path", "digest", "label", "was", "reason", "by"]);
-    expect(rows.map((row) => [row[0], row[2], row[3], row[5]])).toEqual([
+    expect(rows.slice(1).map((row) => [row[0], row[2], row[3], row[5]])).toEqual([
       [first[0], first[2], first[1], "Ada"],
       [second[0], "exclude", second[1], "Ada"],
     ]);
+  });
+
+  test("hands on what was corrected before", async () => {
+    const html = await readFile(join(folder, "review", "index.html"), "utf-8");
+    expect(html).toContain(`"earlier": {"${"0".repeat(64)}": "red"}`);
+    const [, ...rows] = await corrections();
+    expect(rows).toEqual([["", "0".repeat(64), "red", "", "earlier", ""]]);
   });
 
   test("a number is a label", async () => {
@@ -57,7 +64,7 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     const own = await page.locator("#grid li").first().textContent();
     const other = own?.startsWith("blue") ? "2" : "1";
     await page.keyboard.press(other);
-    expect((await corrections())[1][2]).toBe(other === "2" ? "red" : "blue");
+    expect((await corrections())[2][2]).toBe(other === "2" ? "red" : "blue");
   });
 
   test("axe finds nothing", async () => {
