@@ -79,7 +79,7 @@ const says = (text: RegExp, on = page) =>
   on.waitForFunction(
     (pattern) => new RegExp(pattern).test(document.getElementById("status")?.textContent ?? ""),
     text.source,
-    { timeout: 30_000 },
+    { timeout: 100_000 },
   );
 
 async function label(...names: string[]): Promise<void> {
@@ -420,8 +420,8 @@ describe.skipIf(folder === "")("the page", () => {
       return (await session.send("Runtime.getHeapUsage")).usedSize;
     };
     const before = await used(100);
-    const after = await used(500);
-    expect((after - before) / 400).toBeLessThan(5_000); // bytes an image: its row, and no picture
+    const after = await used(400);
+    expect((after - before) / 300).toBeLessThan(5_000); // bytes an image: its row, and no picture
   });
 
   test("is one file that needs no server", async () => {
