@@ -39,7 +39,7 @@ from kit.runtime.classifier import Answer
 FALSE_ALARMS = 0.05
 """Probability of any alarm in a year in which nothing has changed, at most."""
 
-_MOST = 90
+_MOST = 80
 """Images of the validation part that a card keeps values of: less than 2 kB of them."""
 _MONTHS = 12
 _STAKES = (-1.6, 0.0, 1.6)

@@ -40,7 +40,7 @@ def test_years_in_which_nothing_changes_hardly_ever_alarm():
     for year in range(200):
         random = np.random.default_rng(year)
         found = [
-            watch(draw(90), draw(1200), months)
+            watch(draw(80), draw(1200), months)
             for draw in (
                 lambda n, random=random: random.beta(8, 1.5, n),
                 # As int8 scores: many are equal.
@@ -67,7 +67,7 @@ def test_a_shift_is_noticed_within_100_images_and_dated(shift):
     for seed in range(40):
         random = np.random.default_rng(seed)
         values = [*random.beta(8, 1.5, 80), *SHIFTS[shift](random, 200)]
-        found = watch(random.beta(8, 1.5, 90), values, ["2026-01"] * 280)
+        found = watch(random.beta(8, 1.5, 80), values, ["2026-01"] * 280)
         noticed += found.alarm is not None and found.alarm < 180
         dated.append(found.since)
     assert noticed >= 38
@@ -113,7 +113,7 @@ def test_what_a_card_keeps_is_small_and_says_how_often_it_answered():
     ]
     kept = reference_of(answers, ("well", "ill"), point, 1.5)
     assert len(json.dumps(kept, separators=(",", ":"))) < 2048
-    assert {len(kept[name]) for name in module._WATCHED} == {90}
+    assert {len(kept[name]) for name in module._WATCHED} == {80}
     assert kept["images"] == 5000
     answers = [Answer(row) for row in scores]
     plain = reference_of(answers, ("well", "ill"), point)
