@@ -67,6 +67,11 @@ def write_beside(output: str | os.PathLike[str], content: bytes, force: bool) ->
         partial.unlink(missing_ok=True)
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files at any depth."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

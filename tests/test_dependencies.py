@@ -13,8 +13,8 @@ from places import ROOT
 # A package may import its own modules and the packages listed for it, and no other: the layers of
 # docs/architecture.md, lowest first.
 _SUPPORT = (
-    *("kit.choices", "kit.errors", "kit.filenames", "kit.files", "kit.lazy", "kit.quiet"),
-    "kit.reporting",
+    *("kit.choices", "kit.errors", "kit.filenames", "kit.files", "kit.inline", "kit.lazy"),
+    *("kit.quiet", "kit.reporting"),
 )
 _DEVICE_SIDE = ("kit", *_SUPPORT, "kit.model", "kit.runtime")
 _LEARNING = (*_DEVICE_SIDE, "converters", "kit.data", "kit.evaluation")
@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "kit.errors": (),
     "kit.filenames": (),
     "kit.files": ("kit.errors",),
+    "kit.inline": (),
     "kit.quiet": (),
     "kit.reporting": ("kit.filenames",),
     "kit.model": ("kit.errors", "kit.filenames", "kit.lazy"),

@@ -314,6 +314,8 @@ def _listed(labels: list[str] | None) -> str:
 
 def review_text(result: Review) -> str:
     """What `kit review` prints."""
+    from kit.workflows.review import PAGE_NAME, SUSPECTS_NAME
+
     lines = [
         f"{result.images} images; of {len(result.suspects)} another label scores higher than their "
         "own, by classifiers that have not learnt from them",
@@ -322,7 +324,7 @@ def review_text(result: Review) -> str:
             f"{one.suggested_score:.3f}"
             for one in result.suspects[:10]
         ),
-        f"{result.output / 'suspects.csv'}",
-        f"{result.output / 'index.html'}",
+        str(result.output / SUSPECTS_NAME),
+        str(result.output / PAGE_NAME),
     ]
     return "\n".join(lines)

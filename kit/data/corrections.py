@@ -1,7 +1,8 @@
 """Corrections of labels, as `kit review` hands them on.
 
 They go by an image's content, so that a moved or renamed file keeps its own. Nothing in the user's
-folders is changed.
+folders is changed. Of the columns of `corrections.csv`, which kit/report/review.js writes, `digest`
+and `label` are needed; the others are for people.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from kit.errors import DataError
 from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
 
-COLUMNS = ("path", "digest", "label", "was", "reason", "by")
-"""Of `corrections.csv`; `digest` and `label` are needed, the others are for people."""
 EXCLUDE = "exclude"
 """In place of a label: the image is to be left out."""
 

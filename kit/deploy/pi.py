@@ -24,7 +24,7 @@ from pathlib import Path
 
 from converters.operators import check_runtime
 from kit.errors import DeploymentError, KitError, MissingDependencyError
-from kit.files import check_absent, folder_beside
+from kit.files import check_absent, folder_beside, size_of
 from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 
@@ -33,7 +33,7 @@ MODEL_NAME = "model.tflite"
 _SOURCES = ("kit", "converters", "pyproject.toml", "README.md", "LICENSE")
 _FILES = ("install.sh", "README.md", "kit-label.service.in")
 _PAGE = "web_files"
-"""What `kit deploy web` needs, 10 MB of it, and no Pi."""
+"""What `kit deploy web` needs, 3 MB of it, and no Pi."""
 _OLDEST_GLIBC = 17
 """Wheels for manylinux name the glibc 2.x that they need; none for ARM names an older one."""
 
@@ -157,7 +157,7 @@ def deploy_pi(
         _download(_requirements(own, chosen), chosen, wheels)
         _write_files(folder, system, chosen)
         names = tuple(sorted(path.name for path in wheels.iterdir()))
-        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size_bytes = size_of(folder)
     return Deployment(Path(output), chosen, names, size_bytes)
 
 

@@ -22,7 +22,8 @@ from kit import __version__
 from kit.choices import WEB_LANGUAGES
 from kit.deploy.checked import checked_model
 from kit.errors import DeploymentError, ModelFileError
-from kit.files import check_absent, folder_beside, write_beside
+from kit.files import check_absent, folder_beside, size_of, write_beside
+from kit.inline import json_for_script, source_of
 from kit.runtime.interpreter import Runner
 
 _MODEL = "model.tflite"
@@ -102,7 +103,7 @@ def deploy_web(
         (folder / _WORKER).write_text(
             worker.replace(_WORKER_MANIFEST, _worker_manifest(folder)), encoding="utf-8"
         )
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = size_of(folder)
     return WebDeployment(Path(output), size)
 
 
@@ -118,10 +119,8 @@ def _built() -> Path:
 
 def _page(built: Path, settings: Mapping[str, str]) -> str:
     page = (built / "site" / _PAGE).read_text(encoding="utf-8")
-    # No text can end the element that it stands in.
-    told = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
     page = _replaced(page, '<html lang="en">', f'<html lang="{settings["language"]}">')
-    return _replaced(page, 'id="settings">{}<', f'id="settings">{told}<')
+    return _replaced(page, 'id="settings">{}<', f'id="settings">{json_for_script(settings)}<')
 
 
 def _app_manifest(settings: Mapping[str, str]) -> str:
@@ -170,8 +169,8 @@ def _single_page(built: Path, settings: Mapping[str, str], model: bytes) -> str:
         (
             "default-src 'none'",
             # LiteRT's own script is taken out of the page and run from a blob.
-            f"script-src '{_hash_source(script)}' blob: 'wasm-unsafe-eval'",
-            f"style-src '{_hash_source(style)}'",
+            f"script-src '{source_of(script)}' blob: 'wasm-unsafe-eval'",
+            f"style-src '{source_of(style)}'",
             *("img-src blob: data:", "media-src blob:", "base-uri 'none'", "form-action 'none'"),
         )
     )
@@ -192,11 +191,6 @@ def _single_page(built: Path, settings: Mapping[str, str], model: bytes) -> str:
 
 def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
-
-
-def _hash_source(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _replaced(text: str, old: str, new: str) -> str:

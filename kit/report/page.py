@@ -12,7 +12,7 @@ _NONE = "-"
 
 
 def page(template: str, **values: Any) -> str:
-    """HTML, self-contained: no script, and nothing is loaded from anywhere.
+    """HTML, self-contained: nothing is loaded from anywhere.
 
     Args:
         template: name of a file beside this module.

@@ -74,7 +74,12 @@ def _pictures(path: Path, heat_map: HeatMap | None) -> tuple[str, str]:
 
 
 def _data_address(image: Image) -> str:
-    image.thumbnail((_SIDE, _SIDE))
+    return f"data:image/jpeg;base64,{jpeg_base64(image, _SIDE, _QUALITY)}"
+
+
+def jpeg_base64(image: Image, side: int, quality: int) -> str:
+    """A JPEG as base64 of an image that is made at most so large, in pixels."""
+    image.thumbnail((side, side))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    image.save(file, "JPEG", quality=quality)
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
 
+from kit.evaluation.label_errors import Suspect
+from kit.inline import json_for_script, source_of
 from kit.report.page import page
 
 
 def render_review(
     labels: Sequence[str],
-    suspects: Sequence[Any],
+    suspects: Sequence[Suspect],
     found: int,
     images: int,
     pictures: Mapping[str, str],
@@ -24,7 +22,7 @@ def render_review(
 
     Args:
         labels: of the data set.
-        suspects: kit.workflows.review.Suspect, the most doubtful first.
+        suspects: the most doubtful first.
         found: how many suspects there are, of which some may not be shown.
         images: how many images were looked at.
         pictures: small JPEGs as base64, by path; none where there are no pictures.
@@ -33,14 +31,11 @@ def render_review(
     from markupsafe import Markup
 
     script = files("kit.report").joinpath("review.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = {
         "labels": list(labels),
         "earlier": dict(earlier),
         "suspects": [{**vars(one), "picture": pictures.get(one.path, "")} for one in suspects],
     }
-    # No text can end the element that it stands in.
-    told = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return page(
         "review.html",
         labels=labels,
@@ -48,6 +43,6 @@ def render_review(
         found=found,
         images=images,
         script=Markup(script),
-        digest=digest,
-        data=Markup(told),
+        source=source_of(script),
+        data=Markup(json_for_script(data)),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from kit.inline import json_for_script, source_of
 from kit.sweep.plots import AXES, page_plots, short_name
 from kit.sweep.results import COLUMNS, Findings, Row, failures, substitutes
 
@@ -35,7 +33,6 @@ def render(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any], ti
     )
     folder = files("kit.sweep")
     script = folder.joinpath("report.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     plots = page_plots(rows, findings)
     table = [
         (index, [(*cell(row, findings), kind) for cell, kind in CELLS.values()], row)
@@ -56,9 +53,9 @@ def render(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any], ti
         },
         matrix=_matrix(scored, findings) if 1 < len(scored) <= MATRIX_ROWS else [],
         short={row.name: short_name(row, rows) for row in rows},
-        tips=_in_script({index: _tip(row, rows) for index, row in enumerate(rows)}),
+        tips=json_for_script({index: _tip(row, rows) for index, row in enumerate(rows)}),
         script=Markup(script),
-        digest=digest,
+        source=source_of(script),
     )
 
 
@@ -110,11 +107,6 @@ def _front(row: Row, findings: Findings) -> tuple[str, Any]:
         if row.name in front
     ]
     return " and ".join(names) or _NONE, len(names)
-
-
-def _in_script(data: Any) -> str:
-    """JSON that can't end its element."""
-    return json.dumps(data).replace("<", "\\u003c")
 
 
 def _percent(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import os
@@ -17,13 +16,19 @@ from kit.data import Dataset, LabelledImage, load_dataset
 from kit.data.corrections import read_corrections
 from kit.data.split import group_keys, group_warnings
 from kit.errors import ImageError
-from kit.evaluation.label_errors import are_suspects, scores_by_others
+from kit.evaluation.label_errors import (
+    DOUBT,
+    LABEL,
+    Suspect,
+    are_suspects,
+    scores_by_others,
+)
 from kit.evaluation.metrics import Scores, Truth
 from kit.filenames import text_bytes
 from kit.files import folder_beside
+from kit.report.pictures import holds_dicom, jpeg_base64
 from kit.report.review import render_review
 from kit.reporting import Reporter, Silent
-from kit.runtime.dicom import HEAD_BYTES, is_dicom
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.backbones import choose
@@ -35,28 +40,6 @@ SUSPECTS_NAME, PAGE_NAME = "suspects.csv", "index.html"
 MOST_ON_PAGE = 10_000
 _THUMBNAIL = 112  # pixels
 _COLUMNS = ("path", "label", "suggested", "label_score", "suggested_score", "reason", "digest")
-LABEL, DOUBT = "label", "doubt"
-"""Reasons: another label is confident of it; its own label scores less than another one."""
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """An image whose label is in doubt.
-
-    Attributes:
-        path, digest, label: of the image.
-        suggested: the label with the highest score of the others.
-        label_score, suggested_score: by classifiers that saw neither it nor its group.
-        reason: LABEL or DOUBT.
-    """
-
-    path: str
-    digest: str
-    label: str
-    suggested: str
-    label_score: float
-    suggested_score: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -134,16 +117,11 @@ def review(
 
 def _suspects(dataset: Dataset, scores: Scores, truth: Truth) -> tuple[Suspect, ...]:
     places = np.arange(len(truth))
-    confident = are_suspects(scores, truth)
-    own = scores[places, truth]
+    confident, own = are_suspects(scores, truth), scores[places, truth]
     others = scores.copy()
     others[places, truth] = -1
-    suggested = others.argmax(axis=1)
-    doubtful = [
-        place
-        for place in places[np.argsort(own, kind="stable")]
-        if others[place].max() > own[place]
-    ]
+    suggested, highest = others.argmax(axis=1), others.max(axis=1)
+    order = np.argsort(own, kind="stable")
     return tuple(
         Suspect(
             path=dataset.images[place].path,
@@ -151,10 +129,10 @@ def _suspects(dataset: Dataset, scores: Scores, truth: Truth) -> tuple[Suspect, 
             label=dataset.labels[truth[place]],
             suggested=dataset.labels[suggested[place]],
             label_score=round(float(own[place]), 6),
-            suggested_score=round(float(others[place].max()), 6),
+            suggested_score=round(float(highest[place]), 6),
             reason=LABEL if confident[place] else DOUBT,
         )
-        for place in doubtful
+        for place in order[highest[order] > own[order]]
     )
 
 
@@ -170,26 +148,20 @@ def _pictures(
     dataset: Dataset, suspects: Sequence[Suspect], gallery: bool | None, reporter: Reporter
 ) -> dict[str, str]:
     """Small JPEGs of the suspects as base64, by path; of DICOM files only if they are asked for."""
-    from PIL import Image
+    from PIL.Image import fromarray
 
     if gallery is False:
         return {}
     by_path = {image.path: image for image in dataset.images}
 
     def work(image: LabelledImage) -> str:
-        path = dataset.root / image.path
-        try:
-            with path.open("rb") as file:
-                if gallery is None and is_dicom(file.read(HEAD_BYTES)):
-                    return ""
-            pixels = read_image(path, _THUMBNAIL)
-        except (ImageError, OSError):
+        if gallery is None and holds_dicom(dataset.root, [image.path]):
             return ""
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        with io.BytesIO() as content:
-            picture.save(content, "JPEG", quality=70)
-            return base64.b64encode(content.getvalue()).decode()
+        try:
+            pixels = read_image(dataset.root / image.path, _THUMBNAIL)
+        except ImageError:
+            return ""
+        return jpeg_base64(fromarray(pixels), _THUMBNAIL, quality=70)
 
     images = [by_path[one.path] for one in suspects]
     found = reporter.track(ordered_map(work, images, default_threads()), len(images), "thumbnails")
