@@ -168,6 +168,18 @@ class FineTuneOptions:
             show_default="10 with --recipe best or --screening, else 0",
         ),
     ] = None
+    interpolate: Annotated[
+        float | None,
+        option(
+            FINE_TUNING,
+            "Share of what fine-tuning changed that is kept, up to 1: the rest of the way back to "
+            "the pretrained network, it remembers other things.",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            show_default="the least that the validation part tolerates",
+        ),
+    ] = None
     teacher: Annotated[
         list[Path] | None,
         option(

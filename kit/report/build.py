@@ -104,7 +104,9 @@ def of_run(
     )
     groups = {image.group for image in dataset.images} - {None}
     tuned = any(epoch.get("phase") for epoch in record["history"])
-    outcome = "in the files" if record.get("fine_tuned") else "brought nothing: the head is alone"
+    outcome = "brought nothing: the head is alone"
+    if record.get("fine_tuned"):
+        outcome = f"in the files, {record.get('share', 1):.0%} of what it changed"
     facts = (
         *((("fine-tuning", outcome),) if tuned else ()),
         ("images", f"{len(paths)} of {len(dataset.labels)} classes"),

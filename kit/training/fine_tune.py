@@ -47,6 +47,10 @@ ALL = "all"
 MOST = "most"
 NONE = "none"
 
+TOLERANCE, SCREENING_TOLERANCE = 0.05, 0.1
+"""By how much the validation cross-entropy may grow for what the network still knows of other
+things; more of it for a screening form, which tells unknown images by that."""
+
 _MOMENTUM = 0.9
 """Momentum of batch normalisation's moving statistics.
 
@@ -77,6 +81,10 @@ class FineTuneSettings:
             one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
             features). With teachers it is beside the labels' share of the cross-entropy, a third.
             0: none. None: the backbone's own.
+        interpolate: share of the way from the pretrained network, with the head, to the fine-tuned
+            one that is kept, above 0, at most 1 (see kit.training.interpolation). None: the least
+            that the validation part tolerates.
+        tolerance: how much larger its cross-entropy may be for that, as a share of the least.
     """
 
     layers: int | str = NONE
@@ -92,6 +100,8 @@ class FineTuneSettings:
     )
     mixup: float | None = 0.0
     remember: float | None = 0.0
+    interpolate: float | None = None
+    tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)
@@ -103,6 +113,12 @@ class FineTuneSettings:
             raise ValueError(f"expected a mixup from 0 to below 100, got {self.mixup}")
         if self.remember is not None and not 0 <= self.remember < 1000:
             raise ValueError(f"expected a remember from 0 to below 1000, got {self.remember}")
+        if self.interpolate is not None and not 0 < self.interpolate <= 1:
+            raise ValueError(
+                f"expected a share above 0 and at most 1 for interpolate, got {self.interpolate}"
+            )
+        if self.tolerance < 0:
+            raise ValueError(f"expected a tolerance of 0 or more, got {self.tolerance}")
 
     def of(self, own: FineTuning, taught: bool = False) -> FineTuneSettings:
         """These settings, with the backbone's own values in place of None.

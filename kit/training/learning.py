@@ -42,6 +42,7 @@ from kit.training.fine_tune import (
 )
 from kit.training.fitting import FitSettings, Truth, Vectors
 from kit.training.head import train_head
+from kit.training.interpolation import Arrays, between, least_share
 from kit.training.photographs import Photographs, no_longer_readable
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights
@@ -179,13 +180,15 @@ class Learned:
         temperature: temperature fitted on the validation part.
         history: figures of each epoch, the head's first (see kit.training.fitting.fit).
         fine_tuned: whether the model is the fine-tuned network.
-        remembers: whether it was fine-tuned so that it remembers what pretraining taught it.
+        share: how much of what fine-tuning changed is kept (see kit.training.interpolation).
+        remembers: whether anything was done against its forgetting what pretraining taught it.
     """
 
     model: keras.Model
     temperature: float
     history: list[dict[str, Any]]
     fine_tuned: bool = False
+    share: float = 1.0
     remembers: bool = False
 
 
@@ -257,6 +260,7 @@ def learn(
         return _finished(alone, history, False, len(scores), reporter)
     tuning = tuning.of(source.choice.fine_tuning, bool(teachers))
     untouched = source.backbone.get_weights()
+    start = None if alone is None else alone.model.get_weights()
     photographs = {
         "train": _photographs(source, dataset, [*images["train"], *unlabelled], settings),
         "validation": _photographs(source, dataset, images["validation"], LearnSettings()),
@@ -277,12 +281,15 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
+    share = 1.0
+    if start is not None:
+        share = _interpolated(network, start, tuning, photographs["validation"], reporter)
     scores = _scores(network, photographs["validation"])
     whole = _tempered(network, scores, truth["validation"])
     history = [*history, *tuned_history]
     if alone is None or whole.loss < alone.loss:
         learned = _finished(whole, history, alone is not None, len(scores), reporter)
-        return replace(learned, remembers=bool(tuning.remember))
+        return replace(learned, share=share, remembers=bool(tuning.remember) or share < 1)
     reporter.warn(
         f"fine-tuning did not help, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
@@ -303,6 +310,32 @@ class _Tempered:
 def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
     temperature = fit_temperature(logits_of(scores), truth)
     return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
+
+
+def _interpolated(
+    network: keras.Model,
+    start: Arrays,
+    tuning: FineTuneSettings,
+    validation: Photographs,
+    reporter: Reporter,
+) -> float:
+    """Takes a network back a part of the way to where it started; the share that is left."""
+    end, truth = network.get_weights(), validation.truth
+
+    def loss_at(share: float) -> float:
+        network.set_weights(between(start, end, share))
+        loss = _tempered(network, _scores(network, validation), truth).loss
+        reporter.say(
+            f"{share:.0%} of what fine-tuning changed: validation cross-entropy {loss:.4f}"
+        )
+        return loss
+
+    share = tuning.interpolate
+    if share is None:
+        share = least_share(loss_at, tuning.tolerance)
+    network.set_weights(between(start, end, share))
+    reporter.say(f"kept {share:.0%} of what fine-tuning changed")
+    return share
 
 
 def _finished(

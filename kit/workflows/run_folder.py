@@ -64,6 +64,7 @@ def write_run(
         },
         "history": list(learned.history),
         "fine_tuned": learned.fine_tuned,
+        "share": learned.share,
         # With `split`: which images each file answers rightly, to compare files by.
         "misclassified": {
             mode: {wrong.image: wrong.predicted for wrong in file.evaluation.misclassified}

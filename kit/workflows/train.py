@@ -48,8 +48,9 @@ from kit.workflows.train_settings import TrainSettings
 __all__ = ["TrainResult", "TrainSettings", "train"]
 
 _FINE_TUNE_WARNING = (
-    "layers fine-tuned with --remember 0 forget what they knew of other things, and the screening "
-    "form takes more unknown images for known ones: measure it with kit evaluate --unknown-images"
+    "layers fine-tuned with --remember 0, all of whose change is kept, forget what they knew of "
+    "other things, and the screening form takes more unknown images for known ones: measure it "
+    "with kit evaluate --unknown-images"
 )
 
 

@@ -66,6 +66,7 @@ def learnt(source, dataset, parts):
         found = learn(source, dataset, parts, vectors, settings, reporter=listener, **others)
         return found, listener
 
+    run.untouched = source.backbone.get_weights()
     return run
 
 
@@ -182,6 +183,29 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
         assert found.temperature == alone.temperature
         for one, other in zip(found.model.get_weights(), alone.model.get_weights(), strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("tolerance", [0, 1000])
+def test_the_validation_part_says_how_much_of_the_change_is_kept(
+    learnt, source, dataset, parts, tolerance
+):
+    from kit.training.interpolation import SHARES, between
+
+    start = kernels(source.backbone)
+    fine_tuned = LearnSettings(FITTING, replace(TUNING, interpolate=1.0))
+    end = kernels(learnt(fine_tuned)[0].model)
+    source.backbone.set_weights(learnt.untouched)
+    asked = LearnSettings(FITTING, replace(TUNING, tolerance=tolerance))
+    found, listener = learnt(asked)
+    assert found.fine_tuned
+    tried = [line for line in listener.said if "of what fine-tuning changed: " in line]
+    assert f"kept {found.share:.0%} of what fine-tuning changed" in listener.said
+    if tolerance:
+        assert found.share == SHARES[-1] and len(tried) == len(SHARES)
+    after = kernels(found.model)
+    for name, value in start.items():
+        (expected,) = between([value], [end[name]], found.share)
+        assert np.allclose(after[name], expected, atol=1e-6)
 
 
 @pytest.mark.slow
