@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from kit.cli.options import (
+    DATA,
     OUTPUT,
-    SPLIT,
     BackboneOptions,
     ConfigOption,
     DataOptions,
@@ -18,7 +18,8 @@ from kit.cli.options import (
     GalleryOption,
     ImagesArgument,
     ResizeOption,
-    SeedOption,
+    SplitColumnOption,
+    SplitOptions,
     WeightsOption,
     option,
 )
@@ -30,17 +31,30 @@ def review(
     images: ImagesArgument,
     output: Annotated[Path, option(OUTPUT, "The folder to write.", metavar="FOLDER")],
     data: DataOptions,
+    split: SplitOptions,
     network: BackboneOptions,
-    group_regex: Annotated[
-        str,
+    split_column: SplitColumnOption = None,
+    unlabelled: Annotated[
+        Path | None,
         option(
-            SPLIT,
-            "Judge images (of a patient) together whose paths have the same match for this regular "
-            "expression.",
-            metavar="REGEX",
+            DATA,
+            "Choose from these photographs those that are worth labelling next: a folder, or the "
+            "results.csv of kit-label.",
+            metavar="PATH",
         ),
-    ] = "",
-    seed: SeedOption = 0,
+    ] = None,
+    choose: Annotated[
+        int,
+        option(DATA, "How many to choose of --unlabelled.", min=1, metavar="N"),
+    ] = 50,
+    apply: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "Write the images in a folder for each label, corrected by --corrections, for other "
+            "tools; nothing is reviewed.",
+        ),
+    ] = False,
     weights: WeightsOption = "imagenet",
     fit: FitOption = FITS[0],
     resize: ResizeOption = RESIZE_METHODS[0],
@@ -50,23 +64,35 @@ def review(
     force: ForceOption = False,
 ) -> None:
     """Rank the labels that are probably wrong, and write a page to look at them and mend them."""
-    from kit.cli.text import review_text
+    from kit.cli.text import chosen_text, review_text, tree_text
     from kit.workflows import review as workflow
+    from kit.workflows.choose_images import choose_images
+    from kit.workflows.corrected_tree import write_corrected_tree
     from kit.workflows.options import train_settings
 
     settings = train_settings(
         **asdict(data),
+        **asdict(split),
         **asdict(network),
-        group_regex=group_regex,
-        seed=seed,
+        split_column=split_column,
         weights=weights,
         fit=fit,
         resize=resize,
         gallery=gallery,
     )
+    reporter = TerminalReporter()
+    if apply:
+        if unlabelled is not None:
+            raise ValueError("expected --apply or --unlabelled, got both")
+        tree = write_corrected_tree(images, output, settings.data, force=force, reporter=reporter)
+        print_json(tree.to_json()) if format == "json" else print(tree_text(tree))
+        return
     import_tensorflow()
-    result = workflow.review(images, output, settings, force=force, reporter=TerminalReporter())
-    if format == "json":
-        print_json(result.to_json())
-    else:
-        print(review_text(result))
+    if unlabelled is not None:
+        chosen = choose_images(
+            *(images, unlabelled, output, settings, choose), force=force, reporter=reporter
+        )
+        print_json(chosen.to_json()) if format == "json" else print(chosen_text(chosen))
+        return
+    result = workflow.review(images, output, settings, force=force, reporter=reporter)
+    print_json(result.to_json()) if format == "json" else print(review_text(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from kit.evaluation.metrics import Accuracy, Evaluation
 from kit.evaluation.on_site import history_text, point_text
 from kit.model.spec import OperatingPoint, PreprocessSpec
+from kit.reporting import counted
 
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import ModelEvaluation
     from kit.evaluation.subgroups import Gap, Subgroup
     from kit.evaluation.thresholds import Operation, ThresholdFigures
     from kit.evaluation.unknown import UnknownFigures
+    from kit.workflows.choose_images import Chosen
     from kit.workflows.compare import Comparison
+    from kit.workflows.corrected_tree import CorrectedTree
     from kit.workflows.cross_validate import CrossValidation
     from kit.workflows.review import Review
 
@@ -314,17 +318,48 @@ def _listed(labels: list[str] | None) -> str:
 
 def review_text(result: Review) -> str:
     """What `kit review` prints."""
+    from kit.evaluation.label_errors import REASONS as OF_LABELS
+    from kit.report.review import REASONS
     from kit.workflows.review import PAGE_NAME, SUSPECTS_NAME
 
+    doubtful = [one for one in result.suspects if {*one.reasons} & {*OF_LABELS}]
+    reasons = Counter(reason for one in result.suspects for reason in one.reasons)
     lines = [
-        f"{result.images} images; of {len(result.suspects)} another label scores higher than their "
+        f"{result.images} images; of {len(doubtful)} another label scores higher than their "
         "own, by classifiers that have not learnt from them",
         *(
             f"  {one.path}: {one.label} {one.label_score:.3f}, rather {one.suggested} "
             f"{one.suggested_score:.3f}"
-            for one in result.suspects[:10]
+            for one in doubtful[:10]
+        ),
+        *(
+            f"{reason}: {reasons[reason]}, {told}"
+            for reason, told in REASONS.items()
+            if reasons[reason] and reason not in OF_LABELS
         ),
         str(result.output / SUSPECTS_NAME),
         str(result.output / PAGE_NAME),
     ]
     return "\n".join(lines)
+
+
+def chosen_text(result: Chosen) -> str:
+    """What `kit review --unlabelled` prints."""
+    from kit.workflows.choose_images import CHOSEN_NAME
+    from kit.workflows.review import PAGE_NAME
+
+    lines = [
+        f"{len(result.images)} of {counted(result.of, 'image')} to label next",
+        *(
+            f"  {one.path}: perhaps {one.suggested} {one.suggested_score:.3f}"
+            for one in result.images[:10]
+        ),
+        str(result.output / CHOSEN_NAME),
+        str(result.output / PAGE_NAME),
+    ]
+    return "\n".join(lines)
+
+
+def tree_text(result: CorrectedTree) -> str:
+    """What `kit review --apply` prints."""
+    return f"{result.output}: {counted(result.images, 'image')}, {result.linked} of them linked"

@@ -6,7 +6,7 @@ import io
 import os
 import random
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.data import PARTS, Dataset, DataSettings, LabelledImage, SplitSettings, load_dataset
+from kit.data.near_copies import BLANK, HASH_SIDE, NEAR_BITS, hash_bits, near_copies
 from kit.data.scan import FEW_IMAGES
 from kit.data.sources import UNMATCHED
 from kit.data.split import check_split, group_members, split_dataset, torn_apart
@@ -30,18 +31,8 @@ from kit.runtime.parallel import default_threads, ordered_map
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-HASH_SIDE = 16
-NEAR_BITS = 40
-"""Perceptual hashes of 256 bits that differ in at most so many are near copies.
-
-Measured on 60 X-rays and 60 flowers: every copy that is saved at JPEG quality 40, halved or
-brightened by a fifth differs in at most 28 bits, nine in ten of those cropped by 2 % on each side
-in at most 39. Of 843 X-rays, alike as they are, no two different ones differ in fewer than 52.
-"""
-
 _IMBALANCE = 5
 _MIN_SIDE = 64
-_BLANK = 3.0
 _SHORTCUT = 0.9
 _DECODE_SIDE = 128
 
@@ -278,7 +269,6 @@ def _look_at_all(
 
 
 def _look_at(path: Path) -> _ImageFacts:
-    from imagehash import phash
     from PIL.Image import fromarray
 
     pixels = read_image(path, _DECODE_SIDE)
@@ -293,7 +283,7 @@ def _look_at(path: Path) -> _ImageFacts:
         mode=mode,
         size_bytes=path.stat().st_size,
         contrast=float(np.std(np.asarray(grey))),
-        bits=np.asarray(phash(grey, hash_size=HASH_SIDE).hash, np.bool_).ravel(),
+        bits=hash_bits(grey),
     )
 
 
@@ -334,29 +324,15 @@ def _near_copies(
     dataset: Dataset, parts: Mapping[str, str], facts: Mapping[str, _ImageFacts], near_bits: int
 ) -> Iterator[Problem]:
     """Clusters of different contents whose hashes are near."""
-    from scipy.sparse.csgraph import connected_components
-    from sklearn.neighbors import radius_neighbors_graph
-
     # Blank images are all alike, and told of by themselves.
     first = {
         image.digest: image
         for image in reversed(dataset.images)
-        if facts[image.path].contrast >= _BLANK
+        if facts[image.path].contrast >= BLANK
     }
     images = sorted(first.values(), key=lambda image: image.path)
-    if len(images) < 2:
-        return
-    bits = np.stack([facts[image.path].bits for image in images]).astype(np.float64)
-    # The squared distance between vectors of 0 and 1 is the number of bits that differ.
-    graph = radius_neighbors_graph(bits, np.sqrt(near_bits + 0.5), mode="connectivity")
-    count, cluster = connected_components(graph, directed=False)
-    members = defaultdict(list)
-    for image, number in zip(images, cluster, strict=True):
-        members[number].append(image)
-    for number in range(count):
-        found = members[number]
-        if len(found) == 1:
-            continue
+    for places in near_copies([facts[image.path].bits for image in images], near_bits):
+        found = [images[place] for place in places]
         paths = tuple(image.path for image in found)
         if len({image.label for image in found}) > 1:
             kind = "near_copies_across_classes"
@@ -429,7 +405,7 @@ def _small_or_blank(dataset: Dataset, facts: Mapping[str, _ImageFacts]) -> Itera
         if min(look.width, look.height) < _MIN_SIDE:
             said = f"{image.path}: {look.width} x {look.height} pixels"
             yield Problem("tiny", said, (image.path,))
-        if look.contrast < _BLANK:
+        if look.contrast < BLANK:
             said = f"{image.path}: its grey values deviate by {look.contrast:.1f} of 255"
             yield Problem("blank", said, (image.path,))
 

@@ -218,8 +218,12 @@ def scan_images(
     return build_dataset(root, entries, FOLDERS, labels, found)
 
 
-def scan_unlabelled(root: str | os.PathLike[str]) -> Dataset:
+def scan_unlabelled(root: str | os.PathLike[str], paths: Iterable[str] | None = None) -> Dataset:
     """Finds the images below a folder, at any depth, whatever the folders are called.
+
+    Args:
+        root: the folder.
+        paths: relative to it, or whole ones, of the images that are wanted; None: all.
 
     Returns:
         A data set without labels, each content once: every image's label is -1.
@@ -230,9 +234,9 @@ def scan_unlabelled(root: str | os.PathLike[str]) -> Dataset:
     """
     root = check_root(root, "images")
     found = Found()
-    entries = [
-        Entry(path.relative_to(root).as_posix(), "") for path in files_below(root, root, found)
-    ]
+    if paths is None:
+        paths = [path.relative_to(root).as_posix() for path in files_below(root, root, found)]
+    entries = [Entry(path, "") for path in paths]
     hashed = {
         image.digest: replace(image, label=-1)
         for image in reversed(_hash(root, entries, ("",), found.left_out))

@@ -1,12 +1,35 @@
 "use strict";
 // Choices are kept in this browser under a name of the data's own, and handed on as a CSV.
-const { labels, suspects, earlier } = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(document.getElementById("data").textContent);
+const { labels, parts, reasons, earlier, positions } = data;
+const images = data.images.map(([path, digest, label, suggested, labelScore, suggestedScore, why, part]) => ({
+  ...{ path, digest, label: labels[label] ?? "", suggested: labels[suggested], labelScore, suggestedScore },
+  ...{ reasons: why.map((index) => reasons[index]), part: parts[part] ?? "" },
+}));
+const UNLABELLED = images.every((one) => one.label === "");
 const element = (id) => document.getElementById(id);
 const [grid, filter, by] = [element("grid"), element("filter"), element("by")];
-const KEY = "kit review " + suspects.slice(0, 3).map((one) => one.digest.slice(0, 16)).join(" ");
+const KEY = "kit review " + images.slice(0, 3).map((one) => one.digest.slice(0, 16)).join(" ");
 const EXCLUDE = "exclude";
+const A_BLOCK = 64;
+const A_PAGE = 120;
 let choices = {};
+let shown = []; // indices of the images that the filters let through; the grid holds the first of them
+let held = new Set(); // by the lasso
+let last = null; // index of the image that was looked at last
 const history = [];
+
+// ---------------------------------------------------------------- pictures and what is kept
+
+const blocks = [...document.querySelectorAll(".pictures")];
+const taken = new Map();
+function pictureOf(index) {
+  const number = Math.floor(index / A_BLOCK);
+  if (blocks[number] === undefined) return "";
+  if (!taken.has(number)) taken.set(number, blocks[number].textContent.split(" "));
+  const picture = taken.get(number)[index % A_BLOCK];
+  return picture === "-" ? "" : "data:image/jpeg;base64," + picture;
+}
 
 function load() {
   try {
@@ -26,83 +49,119 @@ function store() {
   }
 }
 
-function text(tag, content, className) {
-  const made = document.createElement(tag);
-  made.textContent = content;
-  if (className) made.className = className;
-  return made;
+// ---------------------------------------------------------------- the grid
+
+function made(tag, content, className) {
+  const one = document.createElement(tag);
+  one.textContent = content;
+  if (className) one.className = className;
+  return one;
 }
 
-function fill(item, one) {
+function pictured(index) {
+  const source = pictureOf(index);
+  if (!source) return [];
+  const image = document.createElement("img");
+  image.src = source;
+  image.alt = "";
+  return [image];
+}
+
+const share = (score) => (100 * score).toFixed(0) + " %";
+
+function told(one) {
+  const rather = one.label === "" ? "perhaps " : "rather ";
+  const lines = one.label === "" ? [] : [one.label + " " + share(one.labelScore)];
+  if (one.label === "" || one.suggestedScore > one.labelScore) lines.push(rather + one.suggested + " " + share(one.suggestedScore));
+  const odd = one.reasons.filter((name) => name !== "label" && name !== "doubt");
+  return odd.length ? [...lines, odd.join(", ")] : lines;
+}
+
+function fill(item, index) {
+  const one = images[index];
   const choice = choices[one.digest];
-  const parts = [];
-  if (one.picture) {
-    const image = document.createElement("img");
-    image.src = "data:image/jpeg;base64," + one.picture;
-    image.alt = "";
-    image.loading = "lazy";
-    parts.push(image);
-  }
-  const share = (score) => (100 * score).toFixed(0) + " %";
-  parts.push(text("div", one.label + " " + share(one.label_score)));
-  parts.push(text("div", "rather " + one.suggested + " " + share(one.suggested_score)));
+  const lines = told(one).map((line) => made("div", line));
   if (choice !== undefined) {
-    const told = choice === EXCLUDE ? "left out" : choice === one.label ? "kept" : "now " + choice;
-    parts.push(text("div", told, "choice" + (choice === EXCLUDE ? " exclude" : "")));
+    const decided = choice === EXCLUDE ? "left out" : choice === one.label ? "kept" : "now " + choice;
+    lines.push(made("div", decided, "choice" + (choice === EXCLUDE ? " exclude" : "")));
   }
-  parts.push(text("div", one.path, "path"));
+  lines.push(made("div", one.path, "path"));
   item.className = choice === undefined ? "" : "done";
-  item.setAttribute("aria-label", [...parts].map((part) => part.textContent).filter(Boolean).join(", "));
-  item.replaceChildren(...parts);
+  item.setAttribute("aria-label", lines.map((line) => line.textContent).join(", "));
+  item.replaceChildren(...pictured(index), ...lines);
 }
 
-const shows = (one) => {
+function lets(index) {
+  const one = images[index];
   const wanted = filter.value;
+  const label = element("label")?.value ?? "";
+  const part = element("part")?.value ?? "";
+  if (label !== "" && one.label !== labels[label]) return false;
+  if (part !== "" && one.part !== parts[part]) return false;
+  if (wanted === "all") return true;
   if (wanted === "open") return choices[one.digest] === undefined;
-  if (wanted.startsWith("=")) return one.label === wanted.slice(1);
-  return wanted === "" || one.reason === wanted;
-};
+  if (wanted === "lasso") return held.has(index);
+  return wanted === "found" ? one.reasons.length > 0 : one.reasons.includes(wanted);
+}
 
 function draw() {
-  grid.replaceChildren(
-    ...suspects.map((one, index) => [one, index]).filter(([one]) => shows(one)).map(([one, index]) => {
+  shown = images.map((_, index) => index).filter(lets);
+  grid.replaceChildren();
+  more();
+  count();
+  drawMap();
+}
+
+function more() {
+  const from = grid.children.length;
+  grid.append(
+    ...shown.slice(from, from + A_PAGE).map((index) => {
       const item = document.createElement("li");
       item.tabIndex = 0;
       item.dataset.index = index;
-      fill(item, one);
+      fill(item, index);
       return item;
     }),
   );
-  count();
+  element("more").hidden = grid.children.length >= shown.length;
 }
 
 function count() {
-  const decided = suspects.filter((one) => choices[one.digest] !== undefined);
+  const decided = images.filter((one) => choices[one.digest] !== undefined);
   const changed = decided.filter((one) => choices[one.digest] !== one.label).length;
-  element("count").textContent = `${decided.length} decided, ${changed} of them changed`;
+  const done = UNLABELLED ? `${decided.length} decided` : `${decided.length} decided, ${changed} of them changed`;
+  element("count").textContent = `${shown.length} shown; ${done}`;
 }
 
+// ---------------------------------------------------------------- choices
+
 function choose(item, label) {
-  const one = suspects[item.dataset.index];
-  history.push([one.digest, choices[one.digest], item.dataset.index]);
+  const index = Number(item.dataset.index);
+  const one = images[index];
+  history.push([one.digest, choices[one.digest], index]);
   choices[one.digest] = label;
   store();
-  fill(item, one);
+  fill(item, index);
   count();
-  item.nextElementSibling?.focus();
+  next(item)?.focus();
+}
+
+function next(item) {
+  if (item.nextElementSibling === null) more();
+  return item.nextElementSibling;
 }
 
 function undo() {
-  const last = history.pop();
-  if (last === undefined) return;
-  const [digest, before, index] = last;
+  const step = history.pop();
+  if (step === undefined) return;
+  const [digest, before, index] = step;
   if (before === undefined) delete choices[digest];
   else choices[digest] = before;
   store();
   const item = grid.querySelector(`[data-index="${index}"]`);
   if (item === null) draw();
   else {
-    fill(item, suspects[index]);
+    fill(item, index);
     count();
     item.focus();
   }
@@ -111,23 +170,24 @@ function undo() {
 function step(item, key) {
   const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
   const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[key];
-  const items = [...grid.children];
-  items[items.indexOf(item) + steps]?.focus();
+  const place = [...grid.children].indexOf(item) + steps;
+  if (place >= grid.children.length) more();
+  grid.children[place]?.focus();
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|BUTTON|SUMMARY)$/.test(event.target.tagName)) return;
   if (event.key === "u") {
     undo();
     return;
   }
   const item = event.target.closest("#grid li") ?? (event.key.startsWith("Arrow") ? grid.firstElementChild : null);
   if (item === null) return;
-  const one = suspects[item.dataset.index];
+  const one = images[item.dataset.index];
   const number = Number(event.key);
   if (number >= 1 && number <= Math.min(9, labels.length)) choose(item, labels[number - 1]);
   else if (event.key === "Enter") choose(item, one.suggested);
-  else if (event.key === "k") choose(item, one.label);
+  else if (event.key === "k" && !UNLABELLED) choose(item, one.label);
   else if (event.key === "x") choose(item, EXCLUDE);
   else if (event.key.startsWith("Arrow")) {
     if (event.target.closest("#grid li")) step(item, event.key);
@@ -136,26 +196,219 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 grid.addEventListener("click", (event) => event.target.closest("li")?.focus());
-filter.addEventListener("change", draw);
+grid.addEventListener("focusin", (event) => {
+  last = event.target.closest("li")?.dataset.index ?? null;
+  drawMap();
+});
+for (const id of ["filter", "label", "part"]) element(id)?.addEventListener("change", draw);
+element("more").addEventListener("click", more);
+element("give").addEventListener("change", (event) => {
+  const wanted = event.target.value;
+  event.target.value = "";
+  const item = last === null ? null : grid.querySelector(`[data-index="${last}"]`);
+  if (item !== null && wanted !== "") choose(item, wanted === EXCLUDE ? EXCLUDE : labels[wanted]);
+});
 by.addEventListener("input", store);
 element("undo").addEventListener("click", undo);
-element("download").addEventListener("click", () => {
-  const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const rows = suspects
-    .filter((one) => choices[one.digest] !== undefined && choices[one.digest] !== one.label)
-    .map((one) => [one.path, one.digest, choices[one.digest], one.label, one.reason, by.value]);
+
+// ---------------------------------------------------------------- what is handed on
+
+function rows() {
+  const decided = images.filter((one) => choices[one.digest] !== undefined && choices[one.digest] !== one.label);
+  if (UNLABELLED) {
+    const labelled = decided.filter((one) => choices[one.digest] !== EXCLUDE);
+    return [["path", "label", "by"], ...labelled.map((one) => [one.path, choices[one.digest], by.value])];
+  }
+  const found = decided.map((one) => [one.path, one.digest, choices[one.digest], one.label, one.reasons.join(" "), by.value]);
   // What was corrected before stays so, unless it was decided anew here.
-  const anew = new Set(rows.map(([, digest]) => digest));
+  const anew = new Set(found.map(([, digest]) => digest));
   const kept = Object.entries(earlier)
     .filter(([digest]) => !anew.has(digest))
     .map(([digest, label]) => ["", digest, label, "", "earlier", ""]);
-  const lines = [["path", "digest", "label", "was", "reason", "by"], ...kept, ...rows];
+  return [["path", "digest", "label", "was", "reason", "by"], ...kept, ...found];
+}
+
+element("download").addEventListener("click", () => {
+  const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const link = document.createElement("a");
-  const content = lines.map((line) => line.map(cell).join(",") + "\n").join("");
+  const content = rows().map((row) => row.map(cell).join(",") + "\n").join("");
   link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-  link.download = "corrections.csv";
+  link.download = UNLABELLED ? "labels.csv" : "corrections.csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 });
+
+// ---------------------------------------------------------------- the map
+
+const map = element("map");
+const view = { scale: 1, x: 0, y: 0 }; // of the map's side; the corner that is shown
+let lasso = null; // corners, on the map
+let drag = null;
+const colourOf = (label) => {
+  const number = labels.indexOf(label);
+  if (number < 0) return "gray";
+  if (labels.length <= 6) return getComputedStyle(document.documentElement).getPropertyValue(`--c${number + 1}`);
+  return `hsl(${Math.round((360 * number) / labels.length)} 65% 50%)`;
+};
+
+const MARGIN = 10;
+const span = () => [(map.clientWidth - 2 * MARGIN) * view.scale, (map.clientHeight - 2 * MARGIN) * view.scale];
+const placeOf = ([x, y], [width, height] = span()) => [(x - view.x) * width + MARGIN, (y - view.y) * height + MARGIN];
+
+function pointAt([left, top]) {
+  const [width, height] = span();
+  return [(left - MARGIN) / width + view.x, (top - MARGIN) / height + view.y];
+}
+
+let asked = false;
+function drawMap() {
+  if (map === null || asked) return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    const [width, height] = [map.clientWidth, map.clientHeight];
+    if (width === 0) return;
+    const ratio = devicePixelRatio;
+    [map.width, map.height] = [width * ratio, height * ratio];
+    const pen = map.getContext("2d");
+    pen.scale(ratio, ratio);
+    const style = getComputedStyle(document.documentElement);
+    const byDoubt = element("colour").value === "doubt";
+    const colours = Object.fromEntries(["", ...labels].map((label) => [label, colourOf(label)]));
+    const visible = new Set(shown);
+    const spanned = span();
+    const order = images.map((_, index) => index);
+    if (byDoubt) order.sort((one, other) => images[other].labelScore - images[one].labelScore);
+    for (const index of order) {
+      const one = images[index];
+      const [x, y] = placeOf(positions[index], spanned);
+      if (x < -5 || y < -5 || x > width + 5 || y > height + 5) continue;
+      pen.globalAlpha = visible.has(index) ? 0.9 : 0.25;
+      pen.fillStyle = byDoubt ? `color-mix(in srgb, ${style.getPropertyValue("--c6")} ${100 * (1 - one.labelScore)}%, ${style.getPropertyValue("--rest")})` : colours[choices[one.digest] ?? one.label] ?? "gray";
+      pen.beginPath();
+      pen.arc(x, y, images.length > 3000 ? 2.2 : 3.2, 0, 7);
+      pen.fill();
+    }
+    pen.globalAlpha = 1;
+    pen.strokeStyle = style.getPropertyValue("--ink");
+    if (last !== null) {
+      pen.beginPath();
+      pen.arc(...placeOf(positions[last]), 7, 0, 7);
+      pen.stroke();
+    }
+    if (lasso !== null) {
+      pen.beginPath();
+      for (const corner of lasso) pen.lineTo(...placeOf(corner));
+      pen.closePath();
+      pen.stroke();
+    }
+  });
+}
+
+function isInside([x, y], corners) {
+  let inside = false;
+  corners.forEach(([x1, y1], number) => {
+    const [x2, y2] = corners.at(number - 1);
+    if (y1 > y !== y2 > y && x < ((x2 - x1) * (y - y1)) / (y2 - y1) + x1) inside = !inside;
+  });
+  return inside;
+}
+
+function nearest(place) {
+  let [found, least] = [null, 12 ** 2];
+  const spanned = span();
+  positions.forEach((position, index) => {
+    const [x, y] = placeOf(position, spanned);
+    const distance = (x - place[0]) ** 2 + (y - place[1]) ** 2;
+    if (distance < least) [found, least] = [index, distance];
+  });
+  return found;
+}
+
+function hold(indices) {
+  held = new Set(indices);
+  const option = filter.querySelector('[value="lasso"]');
+  option.disabled = held.size === 0;
+  filter.value = held.size === 0 ? filter.options[0].value : "lasso";
+  for (const id of ["label", "part"]) if (element(id)) element(id).value = "";
+  draw();
+}
+
+function zoom(factor, place) {
+  const before = pointAt(place);
+  view.scale = Math.min(60, Math.max(1, view.scale * factor));
+  const after = pointAt(place);
+  view.x += before[0] - after[0];
+  view.y += before[1] - after[1];
+  drawMap();
+}
+
+function point(place) {
+  const index = place === null ? null : nearest(place);
+  const tip = element("tip");
+  tip.hidden = index === null;
+  if (index === null) return;
+  const one = images[index];
+  tip.replaceChildren(...pictured(index), ...[...told(one), one.path].map((line) => made("div", line)));
+  tip.style.left = Math.min(place[0] + 14, map.clientWidth - 170) + "px";
+  tip.style.top = place[1] + 14 + "px";
+}
+
+if (map !== null) {
+  const placeIn = (event) => [event.offsetX, event.offsetY];
+  const centre = () => [map.clientWidth / 2, map.clientHeight / 2];
+  map.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoom(event.deltaY < 0 ? 1.25 : 0.8, placeIn(event));
+  });
+  map.addEventListener("pointerdown", (event) => {
+    map.setPointerCapture(event.pointerId);
+    drag = { from: placeIn(event), x: view.x, y: view.y, moved: false };
+    if (element("lasso").getAttribute("aria-pressed") === "true") lasso = [pointAt(placeIn(event))];
+  });
+  map.addEventListener("pointermove", (event) => {
+    const place = placeIn(event);
+    if (drag === null) {
+      point(place);
+      return;
+    }
+    drag.moved ||= Math.hypot(place[0] - drag.from[0], place[1] - drag.from[1]) > 4;
+    if (lasso !== null) lasso.push(pointAt(place));
+    else if (drag.moved) {
+      const [now, then] = [pointAt(place), pointAt(drag.from)];
+      [view.x, view.y] = [view.x + then[0] - now[0], view.y + then[1] - now[1]];
+      drag.from = place;
+    }
+    drawMap();
+  });
+  map.addEventListener("pointerup", (event) => {
+    const corners = lasso;
+    const moved = drag?.moved;
+    [drag, lasso] = [null, null];
+    if (corners !== null && moved) hold(positions.flatMap((one, index) => (isInside(one, corners) ? [index] : [])));
+    else if (!moved) {
+      const index = nearest(placeIn(event));
+      if (index !== null) {
+        hold([index]);
+        grid.firstElementChild?.focus({ preventScroll: true });
+      }
+    }
+    drawMap();
+  });
+  map.addEventListener("pointerleave", () => point(null));
+  element("lasso").addEventListener("click", (event) => {
+    event.target.setAttribute("aria-pressed", event.target.getAttribute("aria-pressed") !== "true");
+  });
+  element("closer").addEventListener("click", () => zoom(1.5, centre()));
+  element("farther").addEventListener("click", () => zoom(1 / 1.5, centre()));
+  element("whole").addEventListener("click", () => {
+    Object.assign(view, { scale: 1, x: 0, y: 0 });
+    hold([]);
+  });
+  element("colour").addEventListener("change", drawMap);
+  element("set").addEventListener("toggle", drawMap);
+  addEventListener("resize", drawMap);
+}
+for (const [number, mark] of document.querySelectorAll("#labels i").entries()) mark.style.background = colourOf(labels[number]);
 load();
 draw();

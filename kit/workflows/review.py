@@ -1,4 +1,4 @@
-"""`kit review`: which labels are probably wrong, and a page to mend them."""
+"""`kit review`: which labels are probably wrong, what else is odd, and a page to mend them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,48 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
-from kit.data.corrections import read_corrections
-from kit.data.split import group_keys, group_warnings
+from kit.data.corrections import corrected_tests, read_corrections
+from kit.data.near_copies import BLANK, hash_bits, near_copies
+from kit.data.split import group_keys, group_warnings, split_dataset
 from kit.errors import ImageError
-from kit.evaluation.label_errors import (
-    DOUBT,
-    LABEL,
-    Suspect,
-    are_suspects,
-    scores_by_others,
-)
+from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by_others
 from kit.evaluation.metrics import Scores, Truth
+from kit.evaluation.oddities import (
+    COPY,
+    UNLIKE,
+    Flags,
+    Look,
+    bar_of,
+    confusions,
+    far_out,
+    groups_apart,
+    odd_looks,
+    positions,
+)
 from kit.filenames import text_bytes
 from kit.files import folder_beside
 from kit.report.pictures import holds_dicom, jpeg_base64
-from kit.report.review import render_review
+from kit.report.review import ReviewContent, Reviewed, render_review
 from kit.reporting import Reporter, Silent
+from kit.runtime.appearance import appearance_of
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.training.backbones import choose
-from kit.training.weights import find_weights
-from kit.workflows.cross_validate import readable_bottlenecks, tied
+from kit.training.backbones import BackboneChoice, choose
+from kit.training.fitting import Vectors
+from kit.training.weights import Weights, find_weights
+from kit.workflows.cross_validate import Indices, readable_bottlenecks, tied
 from kit.workflows.train_settings import TrainSettings
 
 SUSPECTS_NAME, PAGE_NAME = "suspects.csv", "index.html"
 MOST_ON_PAGE = 10_000
-_THUMBNAIL = 112  # pixels
+_THUMBNAIL, _QUALITY = 112, 65  # pixels; JPEG
 _COLUMNS = ("path", "label", "suggested", "label_score", "suggested_score", "reason", "digest")
 
 
@@ -49,17 +60,25 @@ class Review:
     Attributes:
         output: the folder that was written.
         images: how many images were looked at.
-        suspects: the most doubtful first.
+        suspects: those with a reason to look at them; doubtful labels first.
         accuracy: share of images whose own label has the highest score.
     """
 
     output: Path
     images: int
-    suspects: tuple[Suspect, ...]
+    suspects: tuple[Reviewed, ...]
     accuracy: float
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "output": str(self.output)}
+
+
+class Seen(NamedTuple):
+    """What one image showed: its look, its perceptual hash (none of a blank one), a small JPEG."""
+
+    look: Look | None
+    bits: npt.NDArray[np.bool_] | None
+    picture: str
 
 
 def review(
@@ -71,13 +90,13 @@ def review(
     cache: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Review:
-    """Scores every image by classifiers that have not learnt from it, and ranks the doubtful ones.
+    """Scores every image by classifiers that have not learnt from it, and looks for odd ones.
 
     Args:
         images: the folder.
         output: the folder to write: `suspects.csv`, and `index.html` to mend labels on.
-        settings: the source of labels, the backbone, preprocessing, the seed, the groups and
-            `gallery` are used; the weights have to be pretrained.
+        settings: the source of labels, the backbone, preprocessing, the parts, the seed, the groups
+            and `gallery` are used; the weights have to be pretrained.
         force: replace what is there.
         cache: where bottlenecks are kept.
         reporter: is told of progress.
@@ -89,80 +108,155 @@ def review(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     with folder_beside(output, force) as folder:
-        choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
-        weights = find_weights(choice, settings.weights, settings.fitting.seed)
-        if weights.path is None:
-            raise ValueError("expected pretrained weights, got none: random ones see nothing")
+        choice, weights = pretrained(settings, reporter)
         dataset = load_dataset(images, settings.data)
         for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
             reporter.warn(line)
-        reporter.say(f"{choice}, from {weights.description}")
         spec = choice.preprocess(settings.fit, settings.resize)
         dataset, vectors = readable_bottlenecks(dataset, choice, weights, spec, cache, reporter)
+        parts = split_dataset(dataset, settings.split)
+        if told := corrected_tests(dataset, parts):
+            reporter.warn(told)
         truth = np.array([image.label for image in dataset.images], np.int64)
         members = tied(dataset, group_keys(dataset, settings.split.group_regex))
         reporter.say("classifiers that have not learnt from an image look at it")
         scores = scores_by_others(vectors, truth, members, settings.fitting.seed)
-        suspects = _suspects(dataset, scores, truth)
+        seen = look_at(dataset, settings.gallery, reporter)
+        found = _reasons(dataset, vectors, members, seen)
+        reviewed, order = _ranked(dataset, parts, scores, truth, found)
+        suspects = tuple(one for one in reviewed if one.reasons)
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(_csv(suspects)))
-        shown = suspects[:MOST_ON_PAGE]
-        pictures = _pictures(dataset, shown, settings.gallery, reporter)
-        table = settings.data.corrections
-        earlier = {} if table is None else read_corrections(table)
-        page = render_review(dataset.labels, shown, len(suspects), len(truth), pictures, earlier)
-        (folder / PAGE_NAME).write_bytes(text_bytes(page))
-    accuracy = float((scores.argmax(axis=1) == truth).mean())
-    return Review(Path(output), len(truth), suspects, accuracy)
+        shown = order[:MOST_ON_PAGE]
+        reporter.say(f"a map of {len(shown)} images")
+        corrections = settings.data.corrections
+        in_doubt = scores.argmax(axis=1) != truth
+        content = ReviewContent(
+            labels=dataset.labels,
+            images=reviewed[:MOST_ON_PAGE],
+            left_out=len(reviewed) - len(shown),
+            pictures=[seen[place].picture for place in shown],
+            positions=positions(vectors[shown], settings.fitting.seed).tolist(),
+            earlier={} if corrections is None else read_corrections(corrections),
+            confused=[
+                (dataset.labels[one.label], dataset.labels[one.other], one.images)
+                for one in confusions(scores, truth)
+            ],
+            groups=[
+                (
+                    dataset.images[int((members == one.group).argmax())].path,
+                    *(one.images, one.apart, one.suspects),
+                )
+                for one in groups_apart(vectors, truth, members, in_doubt)
+            ],
+        )
+        (folder / PAGE_NAME).write_bytes(text_bytes(render_review(content)))
+    return Review(Path(output), len(truth), suspects, float(1 - in_doubt.mean()))
 
 
-def _suspects(dataset: Dataset, scores: Scores, truth: Truth) -> tuple[Suspect, ...]:
+def pretrained(settings: TrainSettings, reporter: Reporter) -> tuple[BackboneChoice, Weights]:
+    """The backbone and its weights; raises ValueError for random ones."""
+    choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
+    weights = find_weights(choice, settings.weights, settings.fitting.seed)
+    if weights.path is None:
+        raise ValueError("expected pretrained weights, got none: random ones see nothing")
+    reporter.say(f"{choice}, from {weights.description}")
+    return choice, weights
+
+
+def look_at(dataset: Dataset, gallery: bool | None, reporter: Reporter) -> list[Seen]:
+    """Decodes every image once.
+
+    Args:
+        dataset: the images.
+        gallery: whether there are pictures; None: of all but DICOM files.
+        reporter: progress.
+    """
+    from PIL.Image import fromarray
+
+    def work(image: LabelledImage) -> Seen:
+        try:
+            pixels = read_image(dataset.root / image.path, _THUMBNAIL)
+        except ImageError:
+            return Seen(None, None, "")  # it was read a moment ago, or its bottleneck was cached
+        small = fromarray(pixels)
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        grey = small.convert("L")
+        values = np.asarray(grey)
+        look = Look(*appearance_of(np.asarray(small)), bar_of(values))
+        bits = hash_bits(grey) if values.std() >= BLANK else None
+        hidden = gallery is False or (gallery is None and holds_dicom(dataset.root, [image.path]))
+        return Seen(look, bits, "" if hidden else jpeg_base64(small, _THUMBNAIL, _QUALITY))
+
+    found = ordered_map(work, dataset.images, default_threads())
+    return list(reporter.track(found, len(dataset.images), "looking at images"))
+
+
+def _reasons(
+    dataset: Dataset, vectors: Vectors, members: Indices, seen: Sequence[Seen]
+) -> dict[str, Flags]:
+    """By reason other than its label, whether each image has it: bool `[images]`."""
+    count = len(dataset.images)
+    found = {COPY: np.zeros(count, bool), UNLIKE: far_out(_log_unfamiliarity(vectors, members))}
+    looked = [place for place, one in enumerate(seen) if one.look is not None]
+    for reason, flags in odd_looks([look for one in seen if (look := one.look)]).items():
+        found[reason] = np.zeros(count, bool)
+        found[reason][looked] = flags
+    hashed = [place for place, one in enumerate(seen) if one.bits is not None]
+    clusters = near_copies([bits for one in seen if (bits := one.bits) is not None])
+    for cluster in clusters:
+        places = [hashed[place] for place in cluster]
+        if len({dataset.images[place].label for place in places}) > 1:
+            found[COPY][places] = True
+    return found
+
+
+def _log_unfamiliarity(vectors: Vectors, members: Indices) -> npt.NDArray[np.float64]:
+    """How unlike the others each image is, by what is known of the half that it is not in."""
+    half = (np.unique(members, return_inverse=True)[1] % 2).astype(bool)
+    values = np.zeros(len(vectors))
+    if min(half.sum(), (~half).sum()) < LEAST_IMAGES:
+        return values
+    for own in (half, ~half):
+        values[own] = np.log(Familiarity.of(vectors[~own]).unfamiliarity(vectors[own]) + 1e-9)
+    return values
+
+
+def _ranked(
+    dataset: Dataset,
+    parts: dict[str, str],
+    scores: Scores,
+    truth: Truth,
+    reasons: dict[str, Flags],
+) -> tuple[tuple[Reviewed, ...], Indices]:
+    """All images, doubtful labels first, then what is odd, then the others; and their places."""
     places = np.arange(len(truth))
     confident, own = are_suspects(scores, truth), scores[places, truth]
     others = scores.copy()
     others[places, truth] = -1
     suggested, highest = others.argmax(axis=1), others.max(axis=1)
-    order = np.argsort(own, kind="stable")
-    return tuple(
-        Suspect(
+    doubtful = highest > own
+    reasons = {LABEL: doubtful & confident, DOUBT: doubtful & ~confident, **reasons}
+    odd = np.any(list(reasons.values()), axis=0)
+    order = np.lexsort((np.where(doubtful, own, 0), ~odd, ~doubtful))
+    reviewed = tuple(
+        Reviewed(
             path=dataset.images[place].path,
             digest=dataset.images[place].digest,
             label=dataset.labels[truth[place]],
             suggested=dataset.labels[suggested[place]],
             label_score=round(float(own[place]), 6),
             suggested_score=round(float(highest[place]), 6),
-            reason=LABEL if confident[place] else DOUBT,
+            reasons=tuple(name for name, flags in reasons.items() if flags[place]),
+            part=parts[dataset.images[place].path],
         )
-        for place in order[highest[order] > own[order]]
+        for place in order
     )
+    return reviewed, order
 
 
-def _csv(suspects: Sequence[Suspect]) -> str:
+def _csv(suspects: Sequence[Reviewed]) -> str:
     with io.StringIO() as text:
-        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: getattr(one, name) for name in _COLUMNS} for one in suspects)
+        writer.writerows({**vars(one), "reason": " ".join(one.reasons)} for one in suspects)
         return text.getvalue()
-
-
-def _pictures(
-    dataset: Dataset, suspects: Sequence[Suspect], gallery: bool | None, reporter: Reporter
-) -> dict[str, str]:
-    """Small JPEGs of the suspects as base64, by path; of DICOM files only if they are asked for."""
-    from PIL.Image import fromarray
-
-    if gallery is False:
-        return {}
-    by_path = {image.path: image for image in dataset.images}
-
-    def work(image: LabelledImage) -> str:
-        if gallery is None and holds_dicom(dataset.root, [image.path]):
-            return ""
-        try:
-            pixels = read_image(dataset.root / image.path, _THUMBNAIL)
-        except ImageError:
-            return ""
-        return jpeg_base64(fromarray(pixels), _THUMBNAIL, quality=70)
-
-    images = [by_path[one.path] for one in suspects]
-    found = reporter.track(ordered_map(work, images, default_threads()), len(images), "thumbnails")
-    return dict(zip((image.path for image in images), found, strict=True))

@@ -227,6 +227,7 @@ def material(page, small_backbone, tmp_path_factory):
     from kit.data import DataSettings, SplitSettings
     from kit.evaluation import Targets
     from kit.training.fitting import FitSettings
+    from kit.workflows.choose_images import choose_images
     from kit.workflows.review import review
     from kit.workflows.train import TrainSettings, train
 
@@ -255,6 +256,8 @@ def material(page, small_backbone, tmp_path_factory):
     earlier.write_text("digest,label\n" + "0" * 64 + ",red\n")
     data = DataSettings(corrections=earlier)
     review(drawn, folder / "review", replace(settings, data=data), cache=base / "cache")
+    more = draw_folder(base / "more", {"blue": 20, "red": 20}, seed=8)
+    choose_images(drawn, more, folder / "next", settings, 6, cache=base / "cache")
     return folder
 
 
