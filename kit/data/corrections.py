@@ -22,61 +22,83 @@ EXCLUDE = "exclude"
 """In place of a label: the image is to be left out."""
 
 
-def corrected(dataset: Dataset, table: Path) -> Dataset:
+def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset:
     """The data set with the labels of a table of corrections.
 
     Args:
         dataset: what was found.
         table: a CSV with the columns `digest` and `label`.
+        may_be_new: whether it may name labels that the data set does not have.
 
-    Raises DataError where the table cannot be read, contradicts itself, or names a label that the
-    data set does not have.
+    Raises DataError where the table cannot be read, contradicts itself, fits no image, or names a
+    label that may not be new.
     """
     wanted = read_corrections(table)
-    if strangers := {*wanted.values()} - {*dataset.labels, EXCLUDE}:
+    known = {image.digest for image in (*dataset.images, *dataset.contradictions)}
+    if wanted and not {*wanted} & known:
+        raise DataError(
+            f"{table}: expected corrections of images in {dataset.root}, got "
+            f"{counted(len(wanted), 'row')} that fit none of its {counted(len(known), 'image')}"
+        )
+    news = {label for digest, label in wanted.items() if digest in known}
+    news -= {*dataset.labels, EXCLUDE}
+    if news and not may_be_new:
         raise DataError(
             f"{table}: expected labels of {listed(dataset.labels)}, or {EXCLUDE}, got "
-            f"{listed(strangers)}"
+            f"{listed(news)}"
         )
-    numbers = {label: number for number, label in enumerate(dataset.labels)}
+    labels = tuple(sorted({*dataset.labels, *news})) if news else dataset.labels
+    numbers = {label: number for number, label in enumerate(labels)}
     images, excluded, changed = [], {}, set()
     # What stands in two classes is left out, unless somebody says which of them is right.
     settled = [one for one in dataset.contradictions if one.digest in wanted]
     for image in sorted((*dataset.images, *settled), key=lambda one: one.path):
-        label = wanted.get(image.digest)
+        own = dataset.labels[image.label]
+        label = wanted.get(image.digest, own)
         if label == EXCLUDE:
             excluded[image.path] = f"left out by {table.name}"
-        elif label is None or numbers[label] == image.label:
-            images.append(image)
-        else:
-            images.append(replace(image, label=numbers[label]))
+            continue
+        images.append(replace(image, label=numbers[label]))
+        if label != own:
             changed.add(image.digest)
     back = {image.path for image in settled}
     others = [(path, reason) for path, reason in dataset.left_out if path not in back]
-    known = {image.digest for image in (*dataset.images, *dataset.contradictions)}
     told = [
         f"{counted(len(changed), 'label')} corrected and {counted(len(excluded), 'image')} left "
         f"out by {table.name}"
     ]
     if unmatched := len({*wanted} - known):
         told.append(f"{counted(unmatched, 'row')} of {table.name} fit no image here")
+    for label in sorted(news):
+        count = sum(image.label == numbers[label] for image in images)
+        told.append(f"{label} is a new label, of {counted(count, 'image')}")
     return replace(
         dataset,
+        labels=labels,
         images=tuple(images),
         left_out=(*others, *excluded.items()),
         warnings=(*dataset.warnings, *told),
-        contradictions=tuple(one for one in dataset.contradictions if one.path not in back),
+        contradictions=tuple(
+            replace(one, label=numbers[dataset.labels[one.label]])
+            for one in dataset.contradictions
+            if one.path not in back
+        ),
         corrected=frozenset(changed),
         excluded=frozenset(excluded),
     )
 
 
-def corrected_tests(dataset: Dataset, split: Mapping[str, str]) -> str | None:
-    """A sentence on what corrections do to a test part; None where they do nothing."""
+def corrected_tests(dataset: Dataset, split: Mapping[str, str] | None = None) -> str | None:
+    """A sentence on what corrections do to a test part; None where they do nothing.
+
+    Args:
+        dataset: the images.
+        split: the part of each; None: all of them are tested on.
+    """
     names = [
         image.path
         for image in dataset.images
-        if image.digest in dataset.corrected and split[image.path] == "test"
+        if image.digest in dataset.corrected and (split is None or split[image.path] == "test")
     ]
     told = []
     if names:

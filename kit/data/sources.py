@@ -164,7 +164,9 @@ def load_dataset(
     """
     settings = settings or DataSettings()
     dataset = _found(images, settings, labels)
-    return dataset if settings.corrections is None else corrected(dataset, settings.corrections)
+    if settings.corrections is None:
+        return dataset
+    return corrected(dataset, settings.corrections, may_be_new=labels is None)
 
 
 def _found(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_dataset
+from kit.data.corrections import corrected_tests
 from kit.data.split import groups_of
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
@@ -202,6 +203,8 @@ def evaluate_model(
             "these are the images that the model was trained on: its accuracy on new ones is "
             "lower; --part test scores only those that it never saw"
         )
+    if (flattered := corrected_tests(dataset)) is not None:
+        warnings.append(flattered)
     regex = "" if card is None else card.dataset.get("group_regex", "")
     if regex and not any(re.search(regex, image.path) for image in dataset.images):
         warnings.append(
@@ -304,4 +307,4 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
     if not kept:
         raise DataError(f"expected images of the {part} part, none of these falls into it")
     images = tuple(image for image in dataset.images if image.path in kept)
-    return Dataset(dataset.root, dataset.labels, images, dataset.left_out, dataset.warnings)
+    return replace(dataset, images=images)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from converters.tflite import convert_model
 from kit.data import Dataset, load_dataset
+from kit.data.corrections import corrected_tests
 from kit.data.split import group_keys, group_warnings
 from kit.errors import DataError
 from kit.evaluation.calibration import (
@@ -214,8 +215,9 @@ def cross_validate(
         )
     dataset = images if isinstance(images, Dataset) else load_dataset(images, settings.data)
     warnings = () if groups is not None else group_warnings(dataset, settings.split)
-    for line in (*dataset.warnings, *warnings):
-        reporter.warn(line)
+    for line in (*dataset.warnings, *warnings, corrected_tests(dataset)):
+        if line is not None:
+            reporter.warn(line)
     reporter.say(f"{choice}, from {weights.description}")
     spec = choice.preprocess(settings.fit, settings.resize)
     dataset, vectors = readable_bottlenecks(dataset, choice, weights, spec, cache, reporter)

@@ -72,6 +72,7 @@ def test_corrected_test_images_are_named(images, table):
     assert told.startswith("1 test image had another label before the corrections, blue/002.png: ")
     left = load_dataset(images, table((digest_of(images / "red" / "001.png"), "exclude")))
     assert "1 image left out, of whatever part: figures flatter" in corrected_tests(left, split)
+    assert corrected_tests(found).startswith("8 test images had another label")
     plain = load_dataset(images)
     assert corrected_tests(plain, split_dataset(plain, SplitSettings())) is None
 
@@ -79,7 +80,7 @@ def test_corrected_test_images_are_named(images, table):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("0" * 64, "green")], "expected labels of blue, red, or exclude, got green"),
+        ([("0" * 64, "red"), ("1" * 64, "red")], "got 2 rows that fit none of its 16 images"),
         ([("0" * 64, "red"), ("0" * 64, "blue")], "line 3: expected one label for an image"),
         ([("abc", "red")], "line 2: expected a SHA-256 and a label, got abc and red"),
         ([("0" * 64, "")], "got 0{64} and none"),
@@ -89,6 +90,20 @@ def test_corrected_test_images_are_named(images, table):
 def test_what_is_wrong_with_a_table(images, table, rows, said):
     with pytest.raises(DataError, match=said):
         load_dataset(images, table(*rows))
+
+
+def test_a_new_label_is_told_and_a_model_has_none(images, table):
+    first, second = images / "blue" / "000.png", images / "red" / "001.png"
+    settings = table((digest_of(first), "grey"), (digest_of(second), "blue"))
+    found = load_dataset(images, settings)
+    assert found.labels == ("blue", "grey", "red")
+    labels = labels_of(found)
+    assert labels.pop("blue/000.png") == "grey" and labels.pop("red/001.png") == "blue"
+    assert all(path.startswith(label) for path, label in labels.items())
+    assert found.counts() == (8, 1, 7)
+    assert "grey is a new label, of 1 image" in found.warnings
+    with pytest.raises(DataError, match="expected labels of blue, red, or exclude, got grey"):
+        load_dataset(images, settings, ("blue", "red"))
 
 
 def test_an_open_quotation_mark_swallows_no_rows(images, table, tmp_path):

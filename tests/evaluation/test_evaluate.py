@@ -114,6 +114,26 @@ def test_a_part_is_that_of_the_training(trained_file, images, part):
     assert result.warnings == ()
 
 
+def test_corrected_test_images_are_named(trained_file, images, tmp_path):
+    path = trained_file(**SPLIT)
+    tested = next(
+        image
+        for image in scan_images(images).images
+        if part_by_definition(image.digest, 0.3, 0.3, seed=4) == "test"
+    )
+    other = next(label for label in ("blue", "red") if not tested.path.startswith(label))
+    table = tmp_path / "corrections.csv"
+    table.write_text(f"digest,label\n{tested.digest},{other}\n")
+    data = DataSettings(corrections=table)
+    told = evaluated(path, images, part="test", data=data).warnings
+    assert any(
+        f"1 test image had another label before the corrections, {tested.path}" in line
+        for line in told
+    )
+    elsewhere = evaluated(path, images, part="train", data=data).warnings
+    assert not any("another label" in line for line in elsewhere)
+
+
 def test_a_part_by_groups(trained_file, images):
     # With seed 5 the group "wrong" falls into the test part, and all other names' "0" does not.
     path = trained_file(**{**SPLIT, "group_regex": r"(wrong|\d)", "seed": 5})
