@@ -165,7 +165,7 @@ class FineTuneOptions:
             "leaves it out.",
             min=0,
             metavar="WEIGHT",
-            show_default="10 with --recipe best or --screening, else 0",
+            show_default=f"{OF_THE_BACKBONE} with --recipe best or --screening, else 0",
         ),
     ] = None
     interpolate: Annotated[
