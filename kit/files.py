@@ -22,6 +22,16 @@ def check_absent(output: str | os.PathLike[str], force: bool) -> Path:
     return path
 
 
+def check_spares(output: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
+    """Raises OutputExistsError where an output would replace what is read for it."""
+    for one in inputs:
+        if Path(one).resolve().is_relative_to(Path(output).resolve()):
+            raise OutputExistsError(
+                f"{output}: expected an output that does not replace {one}, which it is or holds: "
+                "choose another"
+            )
+
+
 @contextmanager
 def folder_beside(output: str | os.PathLike[str], force: bool) -> Iterator[Path]:
     """A folder to fill; it becomes `output` at the end, or vanishes if anything is raised.

@@ -55,6 +55,14 @@ def review(
             "tools; nothing is reviewed.",
         ),
     ] = False,
+    link: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "With --apply, hard links in place of copies: they take no room, and who changes one "
+            "changes the image itself.",
+        ),
+    ] = False,
     weights: WeightsOption = "imagenet",
     fit: FitOption = FITS[0],
     resize: ResizeOption = RESIZE_METHODS[0],
@@ -84,7 +92,9 @@ def review(
     if apply:
         if unlabelled is not None:
             raise ValueError("expected --apply or --unlabelled, got both")
-        tree = write_corrected_tree(images, output, settings.data, force=force, reporter=reporter)
+        tree = write_corrected_tree(
+            *(images, output, settings.data), link=link, force=force, reporter=reporter
+        )
         print_json(tree.to_json()) if format == "json" else print(tree_text(tree))
         return
     import_tensorflow()

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from kit.data.scan import Dataset, listed
 from kit.errors import DataError
+from kit.model.spec import check_labels
 from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
 
+COLUMNS = ("path", "digest", "label", "was", "reason", "by")
 EXCLUDE = "exclude"
 """In place of a label: the image is to be left out."""
 
@@ -47,17 +49,24 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
             f"{table}: expected labels of {listed(dataset.labels)}, or {EXCLUDE}, got "
             f"{listed(news)}"
         )
-    labels = tuple(sorted({*dataset.labels, *news})) if news else dataset.labels
+    labels, emptied = dataset.labels, []
+    if may_be_new:
+        check_labels(tuple(news) or labels)
+        # A class that all images have been taken from is none any more.
+        left = {wanted.get(one.digest, dataset.labels[one.label]) for one in dataset.images}
+        had = {dataset.labels[one.label] for one in dataset.images}
+        emptied = sorted(had - left)
+        labels = tuple(sorted({*dataset.labels, *news} - {*emptied}))
     numbers = {label: number for number, label in enumerate(labels)}
     images, excluded, changed = [], {}, set()
     # What stands in two classes is left out, unless somebody says which of them is right.
     settled = [one for one in dataset.contradictions if one.digest in wanted]
     for image in sorted((*dataset.images, *settled), key=lambda one: one.path):
         own = dataset.labels[image.label]
-        label = wanted.get(image.digest, own)
-        if label == EXCLUDE:
+        if wanted.get(image.digest) == EXCLUDE:
             excluded[image.path] = f"left out by {table.name}"
             continue
+        label = wanted.get(image.digest, own)
         images.append(replace(image, label=numbers[label]))
         if label != own:
             changed.add(image.digest)
@@ -72,6 +81,7 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
     for label in sorted(news):
         count = sum(image.label == numbers[label] for image in images)
         told.append(f"{label} is a new label, of {counted(count, 'image')}")
+    told += [f"{label} has no image any more: it is no class" for label in emptied]
     return replace(
         dataset,
         labels=labels,
@@ -81,7 +91,7 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
         contradictions=tuple(
             replace(one, label=numbers[dataset.labels[one.label]])
             for one in dataset.contradictions
-            if one.path not in back
+            if one.path not in back and dataset.labels[one.label] in numbers
         ),
         corrected=frozenset(changed),
         excluded=frozenset(excluded),
@@ -115,13 +125,18 @@ def corrected_tests(dataset: Dataset, split: Mapping[str, str] | None = None) ->
 
 def read_corrections(table: Path) -> dict[str, str]:
     """The label, or EXCLUDE, for each digest; raises DataError as `corrected`."""
+    return {digest: row["label"] for digest, row in read_rows(table).items()}
+
+
+def read_rows(table: Path) -> dict[str, dict[str, str]]:
+    """The rows by digest, each with the COLUMNS that it has; raises DataError as `corrected`."""
     try:
         content = table.read_bytes()
         text = content.decode(encoding_of(content))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{table}: expected a table of corrections, it cannot be read") from error
     first = next((line for line in text.splitlines() if line.strip()), "")
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     try:
         # Strict: a quotation mark that is never closed would swallow the rest of the table.
         rows = csv.DictReader(
@@ -138,10 +153,12 @@ def read_corrections(table: Path) -> dict[str, str]:
                     f"{table} line {rows.line_num}: expected a SHA-256 and a label, got "
                     f"{digest or 'none'} and {label or 'none'}"
                 )
-            if found.setdefault(digest, label) != label:
+            told = {name: (row.get(name) or "").strip() for name in COLUMNS}
+            first_label = found.setdefault(digest, {**told, "digest": digest})["label"]
+            if first_label != label:
                 raise DataError(
                     f"{table} line {rows.line_num}: expected one label for an image, got "
-                    f"{found[digest]} and {label}"
+                    f"{first_label} and {label}"
                 )
     except csv.Error as error:
         raise DataError(

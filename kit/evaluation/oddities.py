@@ -190,6 +190,8 @@ def positions(vectors: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np
     from sklearn.manifold import TSNE
 
     count, width = vectors.shape
+    if not vectors.std(axis=0).any():
+        return np.full((count, 2), 0.5, np.float32)
     leading = PCA(min(_COMPONENTS, count - 1, width), random_state=seed).fit_transform(vectors)
     perplexity = min(_PERPLEXITY, (count - 1) / 3)
     found = TSNE(

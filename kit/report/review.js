@@ -1,7 +1,7 @@
 "use strict";
 // Choices are kept in this browser under a name of the data's own, and handed on as a CSV.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { labels, parts, reasons, earlier, positions } = data;
+const { labels, parts, reasons, columns, earlier, positions } = data;
 const images = data.images.map(([path, digest, label, suggested, labelScore, suggestedScore, why, part]) => ({
   ...{ path, digest, label: labels[label] ?? "", suggested: labels[suggested], labelScore, suggestedScore },
   ...{ reasons: why.map((index) => reasons[index]), part: parts[part] ?? "" },
@@ -9,7 +9,7 @@ const images = data.images.map(([path, digest, label, suggested, labelScore, sug
 const UNLABELLED = images.every((one) => one.label === "");
 const element = (id) => document.getElementById(id);
 const [grid, filter, by] = [element("grid"), element("filter"), element("by")];
-const KEY = "kit review " + images.slice(0, 3).map((one) => one.digest.slice(0, 16)).join(" ");
+const KEY = ["kit review", UNLABELLED, images[0]?.digest, images.at(-1)?.digest, images.length, ...labels].join(" ");
 const EXCLUDE = "exclude";
 const A_BLOCK = 64;
 const A_PAGE = 120;
@@ -32,12 +32,17 @@ function pictureOf(index) {
 }
 
 function load() {
+  // What was looked at and kept before need not be judged again.
+  const [digest, label] = ["digest", "label"].map((name) => columns.indexOf(name));
+  const own = new Map(images.map((one) => [one.digest, one.label]));
+  const kept = earlier.filter((row) => own.get(row[digest]) === row[label]);
+  choices = Object.fromEntries(kept.map((row) => [row[digest], row[label]]));
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    choices = kept.choices ?? {};
-    by.value = kept.by ?? "";
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    Object.assign(choices, stored.choices ?? {});
+    by.value = stored.by ?? "";
   } catch {
-    choices = {}; // a browser without storage, or with something else under this name
+    // a browser without storage, or with something else under this name
   }
 }
 
@@ -45,7 +50,7 @@ function store() {
   try {
     localStorage.setItem(KEY, JSON.stringify({ choices, by: by.value }));
   } catch {
-    // the choices last as long as the page
+    element("kept").textContent = "This browser keeps nothing: download your choices before you close the page.";
   }
 }
 
@@ -176,7 +181,7 @@ function step(item, key) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|BUTTON|SUMMARY)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || (event.repeat && !event.key.startsWith("Arrow")) || /^(INPUT|SELECT|BUTTON|SUMMARY)$/.test(event.target.tagName)) return;
   if (event.key === "u") {
     undo();
     return;
@@ -186,7 +191,7 @@ document.addEventListener("keydown", (event) => {
   const one = images[item.dataset.index];
   const number = Number(event.key);
   if (number >= 1 && number <= Math.min(9, labels.length)) choose(item, labels[number - 1]);
-  else if (event.key === "Enter") choose(item, one.suggested);
+  else if (event.key === "Enter" && (UNLABELLED || one.suggestedScore > one.labelScore)) choose(item, one.suggested);
   else if (event.key === "k" && !UNLABELLED) choose(item, one.label);
   else if (event.key === "x") choose(item, EXCLUDE);
   else if (event.key.startsWith("Arrow")) {
@@ -214,18 +219,18 @@ element("undo").addEventListener("click", undo);
 // ---------------------------------------------------------------- what is handed on
 
 function rows() {
-  const decided = images.filter((one) => choices[one.digest] !== undefined && choices[one.digest] !== one.label);
+  const decided = images.filter((one) => choices[one.digest] !== undefined);
   if (UNLABELLED) {
     const labelled = decided.filter((one) => choices[one.digest] !== EXCLUDE);
     return [["path", "label", "by"], ...labelled.map((one) => [one.path, choices[one.digest], by.value])];
   }
-  const found = decided.map((one) => [one.path, one.digest, choices[one.digest], one.label, one.reasons.join(" "), by.value]);
-  // What was corrected before stays so, unless it was decided anew here.
-  const anew = new Set(found.map(([, digest]) => digest));
-  const kept = Object.entries(earlier)
-    .filter(([digest]) => !anew.has(digest))
-    .map(([digest, label]) => ["", digest, label, "", "earlier", ""]);
-  return [["path", "digest", "label", "was", "reason", "by"], ...kept, ...found];
+  const before = new Map(earlier.map((row) => [row[columns.indexOf("digest")], row]));
+  const found = decided
+    .filter((one) => before.get(one.digest)?.[columns.indexOf("label")] !== choices[one.digest])
+    .map((one) => [one.path, one.digest, choices[one.digest], one.label, one.reasons.join(" "), by.value]);
+  // What was decided before stays so, unless it was decided anew here.
+  for (const [, digest] of found) before.delete(digest);
+  return [columns, ...before.values(), ...found];
 }
 
 element("download").addEventListener("click", () => {
@@ -358,15 +363,18 @@ if (map !== null) {
   const placeIn = (event) => [event.offsetX, event.offsetY];
   const centre = () => [map.clientWidth / 2, map.clientHeight / 2];
   map.addEventListener("wheel", (event) => {
+    if (event.deltaY === 0) return;
     event.preventDefault();
     zoom(event.deltaY < 0 ? 1.25 : 0.8, placeIn(event));
   });
   map.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary || event.button !== 0) return;
     map.setPointerCapture(event.pointerId);
     drag = { from: placeIn(event), x: view.x, y: view.y, moved: false };
     if (element("lasso").getAttribute("aria-pressed") === "true") lasso = [pointAt(placeIn(event))];
   });
   map.addEventListener("pointermove", (event) => {
+    if (!event.isPrimary) return;
     const place = placeIn(event);
     if (drag === null) {
       point(place);
@@ -382,17 +390,22 @@ if (map !== null) {
     drawMap();
   });
   map.addEventListener("pointerup", (event) => {
+    if (!event.isPrimary || drag === null) return;
     const corners = lasso;
-    const moved = drag?.moved;
+    const moved = drag.moved;
     [drag, lasso] = [null, null];
     if (corners !== null && moved) hold(positions.flatMap((one, index) => (isInside(one, corners) ? [index] : [])));
-    else if (!moved) {
+    else if (corners === null && !moved) {
       const index = nearest(placeIn(event));
       if (index !== null) {
         hold([index]);
         grid.firstElementChild?.focus({ preventScroll: true });
       }
     }
+    drawMap();
+  });
+  map.addEventListener("pointercancel", () => {
+    [drag, lasso] = [null, null];
     drawMap();
   });
   map.addEventListener("pointerleave", () => point(null));
@@ -403,7 +416,8 @@ if (map !== null) {
   element("farther").addEventListener("click", () => zoom(1 / 1.5, centre()));
   element("whole").addEventListener("click", () => {
     Object.assign(view, { scale: 1, x: 0, y: 0 });
-    hold([]);
+    if (filter.value === "lasso") hold([]);
+    drawMap();
   });
   element("colour").addEventListener("change", drawMap);
   element("set").addEventListener("toggle", drawMap);

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from kit.choices import PARTS
+from kit.data.corrections import COLUMNS
 from kit.evaluation import label_errors, oddities
 from kit.inline import json_for_script, source_of
 from kit.report.page import page
@@ -51,7 +52,7 @@ class ReviewContent:
         left_out: how many images the page does not show.
         pictures: a small JPEG as base64 of each image; empty where there is none.
         positions: place of each image on the map, 0 to 1, `[images][2]`; none without a map.
-        earlier: corrections that were in force, by digest; the page hands them on too.
+        earlier: rows of the corrections that were in force, by column; the page hands them on too.
         confused: label, other label and number of images whose own label scores less.
         groups: an image of each group that stands apart, the number of its images, how far apart it
             is, and of how many another label scores higher.
@@ -62,7 +63,7 @@ class ReviewContent:
     left_out: int
     pictures: Sequence[str]
     positions: Sequence[Sequence[float]] = ()
-    earlier: Mapping[str, str] = field(default_factory=dict)
+    earlier: Sequence[Mapping[str, str]] = ()
     confused: Sequence[tuple[str, str, int]] = ()
     groups: Sequence[tuple[str, int, float, int]] = ()
 
@@ -80,7 +81,8 @@ def render_review(content: ReviewContent) -> str:
         "labels": list(content.labels),
         "parts": parts,
         "reasons": reasons,
-        "earlier": dict(content.earlier),
+        "earlier": [[row[name] for name in COLUMNS] for row in content.earlier],
+        "columns": COLUMNS,
         "positions": [[round(float(value), 4) for value in one] for one in content.positions],
         "images": [
             (

@@ -7,6 +7,7 @@ Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,18 +31,23 @@ def between(start: Arrays, end: Arrays, share: float) -> list[npt.NDArray[np.flo
     return [one + (share * (other - one)) for one, other in zip(start, end, strict=True)]
 
 
-def least_share(loss_at: Callable[[float], float], tolerance: float) -> float:
+def least_share(
+    loss_at: Callable[[float], float], tolerance: float, ceiling: float = math.inf
+) -> float:
     """The least share of SHARES whose loss is at most so much above the best one's.
 
     Args:
         loss_at: the validation cross-entropy at a share. It falls and rises again on the way back,
             so no share is tried after one that is worse than tolerated.
         tolerance: as a share of the best loss; 0 or more.
+        ceiling: a loss that is not tolerated, if the best one is below it.
     """
     least, best = SHARES[0], loss_at(SHARES[0])
     for share in SHARES[1:]:
         loss = loss_at(share)
-        if loss > best * (1 + tolerance):
+        best = min(best, loss)
+        tolerated = best * (1 + tolerance)
+        if loss > tolerated or best < ceiling <= loss:
             break
-        least, best = share, min(best, loss)
+        least = share
     return least

@@ -282,8 +282,10 @@ def learn(
         reporter=reporter,
     )
     share = 1.0
-    if start is not None:
-        share = _interpolated(network, start, tuning, photographs["validation"], reporter)
+    if alone is not None and start is not None:
+        share = _interpolated(
+            *(network, start, tuning, photographs["validation"]), alone.loss, reporter
+        )
     scores = _scores(network, photographs["validation"])
     whole = _tempered(network, scores, truth["validation"])
     history = [*history, *tuned_history]
@@ -317,6 +319,7 @@ def _interpolated(
     start: Arrays,
     tuning: FineTuneSettings,
     validation: Photographs,
+    loss_of_head: float,
     reporter: Reporter,
 ) -> float:
     """Takes a network back a part of the way to where it started; the share that is left."""
@@ -332,7 +335,7 @@ def _interpolated(
 
     share = tuning.interpolate
     if share is None:
-        share = least_share(loss_at, tuning.tolerance)
+        share = least_share(loss_at, tuning.tolerance, ceiling=loss_of_head)
     network.set_weights(between(start, end, share))
     reporter.say(f"kept {share:.0%} of what fine-tuning changed")
     return share

@@ -16,7 +16,7 @@ from kit.errors import DataError
 from kit.evaluation.label_errors import classifier
 from kit.evaluation.worth_labelling import worth_labelling
 from kit.filenames import text_bytes
-from kit.files import folder_beside
+from kit.files import check_spares, folder_beside
 from kit.model.tables import delimiter_of, encoding_of
 from kit.report.review import ReviewContent, Reviewed, render_review
 from kit.reporting import Reporter, Silent, counted
@@ -78,6 +78,7 @@ def choose_images(
         WeightsError: the weights are not to be had.
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
+    check_spares(output, images, unlabelled)
     if most < 1:
         raise ValueError(f"expected to choose at least 1 image, got {most}")
     with folder_beside(output, force) as folder:
@@ -137,7 +138,7 @@ def _pool(source: Path) -> Dataset:
         text = content.decode(encoding_of(content))
         first = next(iter(text.splitlines()), "")
         rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(first))
-        names = dict.fromkeys(row["image"] for row in rows)
+        names = dict.fromkeys(row["image"] or "" for row in rows)
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
         raise DataError(
             f"{source}: expected a folder, or a CSV of kit-label --output with the column image"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +13,7 @@ from typing import Any
 
 from kit.data import Dataset, DataSettings, LabelledImage, load_dataset
 from kit.errors import DataError
-from kit.files import folder_beside
+from kit.files import check_spares, folder_beside
 from kit.reporting import Reporter, Silent, tell_left_out
 
 
@@ -38,62 +40,83 @@ def write_corrected_tree(
     output: str | os.PathLike[str],
     settings: DataSettings | None = None,
     *,
+    link: bool = False,
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> CorrectedTree:
     """Writes a folder of images for each label, for tools that know no corrections.
 
-    Files are hard links where the file system can, else copies. Where the parts are given, the
-    label's folders lie in one for each part.
+    Where the parts are given, the labels' folders lie in one for each part. Folders below a
+    class's own stay.
 
     Args:
         images: the folder.
-        output: the folder to write, which must lie outside of `images`.
+        output: the folder to write, apart from `images`.
         settings: the source of labels, and the corrections.
+        link: write hard links where the file system can. They take no room, but who changes such a
+            file changes the image that it was made from.
         force: replace what is there.
         reporter: is told of progress.
 
     Raises:
-        DataError: the images cannot be used, or the output lies among them.
-        OutputExistsError: the output exists.
+        DataError: the images cannot be used, a label is no name of a folder, or the output lies
+            among the images.
+        OutputExistsError: the output exists, or holds the images.
     """
     reporter = reporter or Silent()
+    check_spares(output, images)
     if Path(output).resolve().is_relative_to(Path(images).resolve()):
         raise DataError(f"{output}: expected a folder outside of {images}, got one in it")
+    settings = settings or DataSettings()
     dataset = load_dataset(images, settings)
     for line in dataset.warnings:
         reporter.warn(line)
     tell_left_out(dataset.left_out, reporter)
+    in_folders = settings.labels_csv is None and not settings.label_regex
     linked = 0
     with folder_beside(output, force) as folder:
-        targets = list(_targets(dataset).items())
+        targets = list(_targets(dataset, in_folders).items())
         for path, target in reporter.track(targets, len(targets), "writing images"):
             place = folder / target
             place.parent.mkdir(parents=True, exist_ok=True)
-            linked += _link_or_copy(dataset.root / path, place)
+            linked += link and _linked(dataset.root / path, place)
+            if not place.exists():
+                shutil.copy2(dataset.root / path, place)
     return CorrectedTree(Path(output), len(targets), linked)
 
 
-def _targets(dataset: Dataset) -> dict[str, str]:
+def _targets(dataset: Dataset, in_folders: bool) -> dict[str, str]:
     """Where each image goes, by its path; a name that is taken gets the start of its digest."""
-    places = {image.path: _place(dataset, image) for image in dataset.images}
-    names = Counter(places.values())
+    for label in dataset.labels:
+        if label in (".", "..") or re.search(r"[/\\\0]", label):
+            raise DataError(f"expected labels that can be names of folders, got {label!r}")
+    has_parts = any(image.part for image in dataset.images)
+    places = {image.path: _place(dataset, image, in_folders, has_parts) for image in dataset.images}
+    names = Counter(map(_spelt, places.values()))
     found: dict[str, str] = {}
     taken: set[str] = set()
     for image in dataset.images:
         target = places[image.path]
-        if names[target] > 1:
+        if names[_spelt(target)] > 1:
             target = _marked(target, image.digest[:12])
-        if target in taken:  # the same content under one name
+        if _spelt(target) in taken:  # the same content under one name
             target = _marked(target, str(len(taken)))
-        taken.add(target)
+        taken.add(_spelt(target))
         found[image.path] = target
     return found
 
 
-def _place(dataset: Dataset, image: LabelledImage) -> str:
-    part = f"{image.part}/" if image.part else ""
-    return f"{part}{dataset.labels[image.label]}/{PurePosixPath(image.path).name}"
+def _spelt(target: str) -> str:
+    """As file systems compare names that know neither capitals nor how letters are composed."""
+    return unicodedata.normalize("NFC", target).casefold()
+
+
+def _place(dataset: Dataset, image: LabelledImage, in_folders: bool, has_parts: bool) -> str:
+    below = PurePosixPath(image.path).parts
+    if in_folders:
+        below = below[1 + has_parts :]
+    part = (image.part or "train",) if has_parts else ()
+    return str(PurePosixPath(*part, dataset.labels[image.label], *below))
 
 
 def _marked(target: str, mark: str) -> str:
@@ -101,11 +124,12 @@ def _marked(target: str, mark: str) -> str:
     return str(path.with_name(f"{path.stem}-{mark}{path.suffix}"))
 
 
-def _link_or_copy(source: Path, place: Path) -> bool:
-    """Whether it is a link: of the file itself, wherever a symbolic link leads."""
+def _linked(source: Path, place: Path) -> bool:
+    """Whether a link could be made: of the file itself, wherever a symbolic link leads."""
     try:
         os.link(source.resolve(), place)
+    except FileExistsError:
+        raise
     except OSError:  # another file system, or one without links
-        shutil.copy2(source, place)
         return False
     return True

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
-from kit.data.corrections import corrected_tests, read_corrections
-from kit.data.near_copies import BLANK, hash_bits, near_copies
+from kit.data.corrections import EXCLUDE, corrected_tests, read_rows
+from kit.data.near_copies import BLANK, hash_bits, near_another_label
 from kit.data.split import group_keys, group_warnings, split_dataset
-from kit.errors import ImageError
+from kit.errors import DataError, ImageError
 from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by_others
 from kit.evaluation.metrics import Scores, Truth
 from kit.evaluation.oddities import (
@@ -34,7 +34,7 @@ from kit.evaluation.oddities import (
     positions,
 )
 from kit.filenames import text_bytes
-from kit.files import folder_beside
+from kit.files import check_spares, folder_beside
 from kit.report.pictures import holds_dicom, jpeg_base64
 from kit.report.review import ReviewContent, Reviewed, render_review
 from kit.reporting import Reporter, Silent
@@ -107,9 +107,12 @@ def review(
         WeightsError: the weights are not to be had.
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
+    check_spares(output, images)
     with folder_beside(output, force) as folder:
         choice, weights = pretrained(settings, reporter)
         dataset = load_dataset(images, settings.data)
+        if EXCLUDE in dataset.labels:
+            raise DataError(f"expected no class called {EXCLUDE}, which leaves an image out")
         for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
             reporter.warn(line)
         spec = choice.preprocess(settings.fit, settings.resize)
@@ -118,35 +121,43 @@ def review(
         if told := corrected_tests(dataset, parts):
             reporter.warn(told)
         truth = np.array([image.label for image in dataset.images], np.int64)
-        members = tied(dataset, group_keys(dataset, settings.split.group_regex))
+        keys = group_keys(dataset, settings.split.group_regex)
+        members = tied(dataset, keys)
+        grouped = any(key.startswith("group:") for key in keys.values())
         reporter.say("classifiers that have not learnt from an image look at it")
         scores = scores_by_others(vectors, truth, members, settings.fitting.seed)
         seen = look_at(dataset, settings.gallery, reporter)
-        found = _reasons(dataset, vectors, members, seen)
+        found = _reasons(vectors, truth, members, seen)
         reviewed, order = _ranked(dataset, parts, scores, truth, found)
         suspects = tuple(one for one in reviewed if one.reasons)
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(_csv(suspects)))
         shown = order[:MOST_ON_PAGE]
+        named = reviewed
+        if hides_pictures(dataset, settings.gallery):
+            # Names of files may be those of patients.
+            named = tuple(
+                replace(one, path=f"image {number}") for number, one in enumerate(reviewed, 1)
+            )
         reporter.say(f"a map of {len(shown)} images")
         corrections = settings.data.corrections
         in_doubt = scores.argmax(axis=1) != truth
         content = ReviewContent(
             labels=dataset.labels,
-            images=reviewed[:MOST_ON_PAGE],
+            images=named[:MOST_ON_PAGE],
             left_out=len(reviewed) - len(shown),
             pictures=[seen[place].picture for place in shown],
             positions=positions(vectors[shown], settings.fitting.seed).tolist(),
-            earlier={} if corrections is None else read_corrections(corrections),
+            earlier=() if corrections is None else tuple(read_rows(corrections).values()),
             confused=[
                 (dataset.labels[one.label], dataset.labels[one.other], one.images)
                 for one in confusions(scores, truth)
             ],
             groups=[
                 (
-                    dataset.images[int((members == one.group).argmax())].path,
+                    named[int((members[order] == one.group).argmax())].path,
                     *(one.images, one.apart, one.suspects),
                 )
-                for one in groups_apart(vectors, truth, members, in_doubt)
+                for one in (groups_apart(vectors, truth, members, in_doubt) if grouped else ())
             ],
         )
         (folder / PAGE_NAME).write_bytes(text_bytes(render_review(content)))
@@ -168,10 +179,12 @@ def look_at(dataset: Dataset, gallery: bool | None, reporter: Reporter) -> list[
 
     Args:
         dataset: the images.
-        gallery: whether there are pictures; None: of all but DICOM files.
+        gallery: whether there are pictures; None: unless there are DICOM files.
         reporter: progress.
     """
     from PIL.Image import fromarray
+
+    hidden = hides_pictures(dataset, gallery)
 
     def work(image: LabelledImage) -> Seen:
         try:
@@ -184,29 +197,32 @@ def look_at(dataset: Dataset, gallery: bool | None, reporter: Reporter) -> list[
         values = np.asarray(grey)
         look = Look(*appearance_of(np.asarray(small)), bar_of(values))
         bits = hash_bits(grey) if values.std() >= BLANK else None
-        hidden = gallery is False or (gallery is None and holds_dicom(dataset.root, [image.path]))
         return Seen(look, bits, "" if hidden else jpeg_base64(small, _THUMBNAIL, _QUALITY))
 
     found = ordered_map(work, dataset.images, default_threads())
     return list(reporter.track(found, len(dataset.images), "looking at images"))
 
 
+def hides_pictures(dataset: Dataset, gallery: bool | None) -> bool:
+    """Whether a page shows neither pictures nor names: by `gallery`, or because there is DICOM."""
+    if gallery is not None:
+        return not gallery
+    return holds_dicom(dataset.root, (image.path for image in dataset.images))
+
+
 def _reasons(
-    dataset: Dataset, vectors: Vectors, members: Indices, seen: Sequence[Seen]
+    vectors: Vectors, truth: Truth, members: Indices, seen: Sequence[Seen]
 ) -> dict[str, Flags]:
     """By reason other than its label, whether each image has it: bool `[images]`."""
-    count = len(dataset.images)
+    count = len(vectors)
     found = {COPY: np.zeros(count, bool), UNLIKE: far_out(_log_unfamiliarity(vectors, members))}
     looked = [place for place, one in enumerate(seen) if one.look is not None]
     for reason, flags in odd_looks([look for one in seen if (look := one.look)]).items():
         found[reason] = np.zeros(count, bool)
         found[reason][looked] = flags
     hashed = [place for place, one in enumerate(seen) if one.bits is not None]
-    clusters = near_copies([bits for one in seen if (bits := one.bits) is not None])
-    for cluster in clusters:
-        places = [hashed[place] for place in cluster]
-        if len({dataset.images[place].label for place in places}) > 1:
-            found[COPY][places] = True
+    bits = [bits for one in seen if (bits := one.bits) is not None]
+    found[COPY][hashed] = near_another_label(bits, truth[hashed])
     return found
 
 
@@ -217,7 +233,11 @@ def _log_unfamiliarity(vectors: Vectors, members: Indices) -> npt.NDArray[np.flo
     if min(half.sum(), (~half).sum()) < LEAST_IMAGES:
         return values
     for own in (half, ~half):
-        values[own] = np.log(Familiarity.of(vectors[~own]).unfamiliarity(vectors[own]) + 1e-9)
+        try:
+            known = Familiarity.of(vectors[~own])
+        except DataError:  # all of them are alike
+            return np.zeros(len(vectors))
+        values[own] = np.log(known.unfamiliarity(vectors[own]) + 1e-9)
     return values
 
 
@@ -237,7 +257,11 @@ def _ranked(
     doubtful = highest > own
     reasons = {LABEL: doubtful & confident, DOUBT: doubtful & ~confident, **reasons}
     odd = np.any(list(reasons.values()), axis=0)
-    order = np.lexsort((np.where(doubtful, own, 0), ~odd, ~doubtful))
+    # What nothing was found about, in the order of paths, or by chance where not all is shown.
+    rest = places
+    if len(truth) > MOST_ON_PAGE:
+        rest = np.argsort(np.argsort([image.digest for image in dataset.images]))
+    order = np.lexsort((np.where(doubtful, own, rest), ~odd, ~doubtful))
     reviewed = tuple(
         Reviewed(
             path=dataset.images[place].path,
@@ -258,5 +282,9 @@ def _csv(suspects: Sequence[Reviewed]) -> str:
     with io.StringIO() as text:
         writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**vars(one), "reason": " ".join(one.reasons)} for one in suspects)
+        for one in suspects:
+            row = {**vars(one), "reason": " ".join(one.reasons)}
+            if one.suggested_score <= one.label_score:
+                row |= {"suggested": "", "suggested_score": ""}  # nothing is wrong with its label
+            writer.writerow(row)
         return text.getvalue()

@@ -236,6 +236,7 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
         fine_tune=replace(
             settings.fine_tune,
             remember=0.0,
+            interpolate=None,
             tolerance=0.0,
             fitting=replace(
                 settings.fine_tune.fitting, label_smoothing=settings.fitting.label_smoothing

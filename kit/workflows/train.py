@@ -22,7 +22,7 @@ from kit.export.representative import read_representative, representative_paths
 from kit.export.scoring_set import ScoringSet
 from kit.export.screening_form import check_enough, screening_form, screening_name
 from kit.filenames import text_bytes
-from kit.files import check_absent, folder_beside
+from kit.files import check_absent, check_spares, folder_beside
 from kit.model.spec import ModelCard, PreprocessSpec
 from kit.report import of_run, render
 from kit.reporting import Reporter, Silent, tell_left_out
@@ -217,6 +217,7 @@ def train(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_absent(output, force)
+    check_spares(output, images)
     if settings.own_teachers:
         _survey(images, settings, weights, Silent())  # told before teachers learn for long
         settings = fit_teachers(

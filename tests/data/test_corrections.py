@@ -10,7 +10,7 @@ from drawing import draw_folder
 from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
 from kit.data.check import check_images
 from kit.data.corrections import corrected_tests
-from kit.errors import DataError
+from kit.errors import DataError, SpecError
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_label_that_is_right_already_changes_nothing(images, table):
 
 def test_corrected_test_images_are_named(images, table):
     settings = table(*((digest_of(path), "red") for path in (images / "blue").iterdir()))
-    found = load_dataset(images, settings)
+    found = load_dataset(images, settings, ("blue", "red"))
     split = {image.path: "train" for image in found.images}
     assert corrected_tests(found, split) is None
     told = corrected_tests(found, {**split, "blue/002.png": "test", "red/002.png": "test"})
@@ -104,6 +104,22 @@ def test_a_new_label_is_told_and_a_model_has_none(images, table):
     assert "grey is a new label, of 1 image" in found.warnings
     with pytest.raises(DataError, match="expected labels of blue, red, or exclude, got grey"):
         load_dataset(images, settings, ("blue", "red"))
+
+
+def test_a_class_called_exclude_is_a_class(tmp_path, table):
+    images = draw_folder(tmp_path / "others", {"exclude": 4, "ok": 4}, seed=2)
+    found = load_dataset(images, table((digest_of(images / "ok" / "001.png"), "exclude")))
+    assert found.counts() == (4, 3)
+
+
+def test_a_class_that_is_emptied_is_none(images, table):
+    found = load_dataset(
+        images, table(*((digest_of(p), "red") for p in (images / "blue").iterdir()))
+    )
+    assert found.labels == ("red",) and found.counts() == (16,)
+    assert "blue has no image any more: it is no class" in found.warnings
+    with pytest.raises(SpecError, match="one line of text"):
+        load_dataset(images, table((digest_of(images / "blue" / "001.png"), "a\nb")))
 
 
 def test_an_open_quotation_mark_swallows_no_rows(images, table, tmp_path):

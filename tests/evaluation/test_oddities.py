@@ -95,3 +95,4 @@ def test_like_images_lie_together_on_the_map():
     assert (truth[near] == truth[:, None]).mean() > 0.9
     assert np.array_equal(found, positions(vectors))
     assert positions(vectors[:4]).shape == (4, 2)
+    assert (positions(np.ones((30, 8), np.float32)) == 0.5).all()

@@ -39,6 +39,12 @@ def test_the_least_share_that_is_tolerated(least_at, tolerance, expected):
     assert min(seen) >= expected - 0.051
 
 
+def test_none_is_taken_that_the_head_alone_beats():
+    losses = dict(zip(SHARES, [0.49, 0.495, 0.51, 0.4], strict=False))
+    assert least_share(losses.__getitem__, 0.1, ceiling=0.5) == 0.95
+    assert least_share(lambda share: 0.6, 0.1, ceiling=0.5) == SHARES[-1]
+
+
 def test_a_better_one_on_the_way_counts_as_the_best():
     """The last is 8 % above the first, and 20 % above the best."""
     losses = dict(zip(SHARES, [1.0, 0.9, 0.92, 1.08, 0.5], strict=False))

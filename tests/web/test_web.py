@@ -1,5 +1,6 @@
 """`kit deploy web` and `kit serve`: the page in a browser, against what Python says."""
 
+import hashlib
 import json
 import os
 import re
@@ -253,7 +254,9 @@ def material(page, small_backbone, tmp_path_factory):
     for index in range(3):
         shutil.move(drawn / "red" / f"{index:03}.png", drawn / "blue" / f"red-{index}.png")
     earlier = folder / "earlier.csv"
-    earlier.write_text("digest,label\n" + "0" * 64 + ",red\n")
+    # Of another image, and of one that is here: a table that fits none is refused.
+    digest = hashlib.sha256((drawn / "red" / "100.png").read_bytes()).hexdigest()
+    earlier.write_text(f"digest,label,by\n{'0' * 64},red,Eve\n{digest},red,Eve\n")
     data = DataSettings(corrections=earlier)
     review(drawn, folder / "review", replace(settings, data=data), cache=base / "cache")
     more = draw_folder(base / "more", {"blue": 20, "red": 20}, seed=8)

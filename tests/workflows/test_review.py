@@ -216,7 +216,11 @@ def test_a_corrected_tree_for_other_tools(images, tmp_path):
     assert wrong.exists()
     # broken.png goes along: nothing is decoded here.
     assert len(list((tmp_path / "tree").rglob("*.png"))) == 80
-    assert "80 images, 80 of them linked" in done.output
+    assert "80 images, 0 of them linked" in done.output
+    linked = tmp_path / "linked"
+    done = CliRunner().invoke(app, [*asked[:-1], str(linked), "--link"])
+    assert "81 images, 81 of them linked" in done.output
+    assert (linked / "red" / "005.png").samefile(images / "red" / "005.png")
 
 
 def test_names_that_meet_in_one_folder_are_told_apart(tmp_path):
@@ -232,5 +236,57 @@ def test_names_that_meet_in_one_folder_are_told_apart(tmp_path):
     assert len(list((tmp_path / "tree" / "blue").iterdir())) == 5
     with pytest.raises(DataError, match="expected a folder outside of"):
         write_corrected_tree(images, images / "tree")
+    with pytest.raises(OutputExistsError, match="which it is or holds"):
+        write_corrected_tree(images, tmp_path, force=True)
+    assert images.exists()
     with pytest.raises(OutputExistsError):
         write_corrected_tree(images, tmp_path / "tree")
+
+
+@pytest.mark.parametrize("label", ["../up", "/root", "..", "a/b", "a\\b"])
+def test_a_label_that_is_no_folder_writes_nothing(tmp_path, label):
+    images = draw_folder(tmp_path / "images", {"blue": 3, "red": 3}, seed=1)
+    digest = hashlib.sha256((images / "red" / "000.png").read_bytes()).hexdigest()
+    table = tmp_path / "corrections.csv"
+    table.write_text(f"digest,label\n{digest},{label}\n")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="names of folders"):
+        write_corrected_tree(images, tmp_path / "tree", DataSettings(corrections=table))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_parts_and_folders_below_a_class_stay(tmp_path):
+    drawn = draw_folder(tmp_path / "drawn", {"blue": 4, "red": 4}, seed=1)
+    images = tmp_path / "images"
+    for part in ("train", "test"):
+        for label in ("blue", "red"):
+            (images / part / label / "patient-1").mkdir(parents=True)
+    for number, path in enumerate(sorted(drawn.rglob("*.png"))):
+        part = ("train", "test")[number % 2]
+        shutil.copy(path, images / part / path.parent.name / "patient-1" / path.name)
+    write_corrected_tree(images, tmp_path / "tree")
+    found = {path.relative_to(tmp_path / "tree") for path in (tmp_path / "tree").rglob("*.png")}
+    assert found == {path.relative_to(images) for path in images.rglob("*.png")}
+
+
+def test_an_output_that_holds_the_images_is_refused(images, settings, tmp_path):
+    for run in (
+        lambda output: review(images, output, settings, force=True),
+        lambda output: choose_images(tmp_path, images, output, settings, force=True),
+    ):
+        with pytest.raises(OutputExistsError, match="which it is or holds"):
+            run(images)
+        with pytest.raises(OutputExistsError, match="which it is or holds"):
+            run(images.parent)
+    assert len(list(images.rglob("*.png"))) == 81
+
+
+def test_names_are_hidden_with_the_pictures(images, settings, tmp_path):
+    from dataclasses import replace
+
+    found = review(
+        images, tmp_path / "out", replace(settings, gallery=False), cache=tmp_path / "cache"
+    )
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert '"image 1"' in page
+    assert not any(one.path in page for one in found.suspects)

@@ -43,20 +43,33 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     await page.keyboard.press("u");
     await page.fill("#by", "Ada");
     await page.reload();
-    expect(await page.textContent("#count")).toMatch(/; 2 decided, 2 of them changed$/);
+    expect(await page.textContent("#count")).toMatch(/; 3 decided, 2 of them changed$/);
     const [head, ...rows] = await corrections();
     expect(head).toEqual(["path", "digest", "label", "was", "reason", "by"]);
-    expect(rows.slice(1).map((row) => [row[0], row[2], row[3], row[5]])).toEqual([
+    expect(rows.slice(2).map((row) => [row[0], row[2], row[3], row[5]])).toEqual([
       [first[0], first[2], first[1], "Ada"],
       [second[0], "exclude", second[1], "Ada"],
     ]);
+    // Kept by k, taken back by u: nothing is handed on of it.
+    expect(rows.length).toBe(4);
+  });
+
+  test("what is kept is handed on too, and Enter takes only what is suggested", async () => {
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("k");
+    const [own] = (await corrections()).slice(3);
+    expect(own[2]).toBe(own[3]);
+    await page.selectOption("#filter", "all");
+    await page.locator("#grid li").nth(100).focus(); // nothing is wrong with its label
+    await page.keyboard.press("Enter");
+    expect((await corrections()).length).toBe(4);
   });
 
   test("hands on what was corrected before", async () => {
     const html = await readFile(join(folder, "review", "index.html"), "utf-8");
-    expect(html).toContain(`"earlier": {"${"0".repeat(64)}": "red"}`);
+    expect(html).toContain(`"earlier": [["", "${"0".repeat(64)}", "red", "", "", "Eve"]`);
     const [, ...rows] = await corrections();
-    expect(rows).toEqual([["", "0".repeat(64), "red", "", "earlier", ""]]);
+    expect(rows).toEqual([["", "0".repeat(64), "red", "", "", "Eve"], rows[1]]);
   });
 
   test("a number is a label", async () => {
@@ -64,7 +77,7 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     const own = await page.locator("#grid li").first().textContent();
     const other = own?.startsWith("blue") ? "2" : "1";
     await page.keyboard.press(other);
-    expect((await corrections())[2][2]).toBe(other === "2" ? "red" : "blue");
+    expect((await corrections())[3][2]).toBe(other === "2" ? "red" : "blue");
   });
 
   test("the lasso holds what it is drawn around, and filters let through", async () => {
@@ -117,7 +130,7 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     await page.keyboard.press("ArrowRight");
     expect(await page.locator("#grid li").count()).toBe(240);
     await page.keyboard.press("x");
-    expect((await corrections()).length).toBe(3); // the head, an earlier one, and this one
+    expect((await corrections()).length).toBe(4); // the head, two earlier ones, and this one
     expect(await page.locator("#more").isVisible()).toBe(false);
   });
 
