@@ -177,7 +177,7 @@ class FineTuneOptions:
             min=0,
             max=1,
             metavar="SHARE",
-            show_default="the least that the validation part tolerates",
+            show_default="the least that costs the validation part nothing; --screening: little",
         ),
     ] = None
     teacher: Annotated[

@@ -47,10 +47,10 @@ ALL = "all"
 MOST = "most"
 NONE = "none"
 
-TOLERANCE = 0.05
+SCREENING_TOLERANCE = 0.05
 """By how much the validation cross-entropy may grow for what the network still knows of other
-things. With twice as much, MobileNet v1 0.25 lost more accuracy than it told unknown images better,
-and others had all that they could get by this."""
+things, where unknown images are to be told. With twice as much, MobileNet v1 0.25 lost more
+accuracy than it told them better, and others had all that they could get by this."""
 
 _MOMENTUM = 0.9
 """Momentum of batch normalisation's moving statistics.
@@ -102,7 +102,7 @@ class FineTuneSettings:
     mixup: float | None = 0.0
     remember: float | None = 0.0
     interpolate: float | None = None
-    tolerance: float = TOLERANCE
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)

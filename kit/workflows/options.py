@@ -16,7 +16,7 @@ from kit.evaluation.thresholds import Targets
 from kit.filenames import text_bytes
 from kit.training.backbones import choose
 from kit.training.defaults import DEFAULT_BACKBONE, default_alpha
-from kit.training.fine_tune import NONE
+from kit.training.fine_tune import NONE, SCREENING_TOLERANCE
 from kit.training.learning import RECIPES
 from kit.workflows.train_settings import TrainSettings
 
@@ -100,7 +100,8 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     backbone = given.setdefault("backbone", DEFAULT_BACKBONE)
     tuning = learning.fine_tune
     if given.get("screening"):
-        tuning = replace(tuning, remember=None)  # the backbone's own: unknown images are to be told
+        # Unknown images are to be told: the backbone's own weight, and more of the way back.
+        tuning = replace(tuning, remember=None, tolerance=SCREENING_TOLERANCE)
     settings = TrainSettings(
         backbone=backbone,
         alpha=default_alpha(backbone, given.pop("alpha", None)),
