@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from kit.cli.options import (
     DATA,
@@ -25,6 +25,11 @@ from kit.cli.options import (
 )
 from kit.cli.terminal import TerminalReporter, import_tensorflow, print_json
 from kit.model.spec import FITS, RESIZE_METHODS
+
+if TYPE_CHECKING:
+    from kit.workflows.choose_images import Chosen
+    from kit.workflows.corrected_tree import CorrectedTree
+    from kit.workflows.review import Review
 
 
 def review(
@@ -89,20 +94,25 @@ def review(
         gallery=gallery,
     )
     reporter = TerminalReporter()
+    result: Review | Chosen | CorrectedTree
     if apply:
         if unlabelled is not None:
             raise ValueError("expected --apply or --unlabelled, got both")
-        tree = write_corrected_tree(
+        result = write_corrected_tree(
             *(images, output, settings.data), link=link, force=force, reporter=reporter
         )
-        print_json(tree.to_json()) if format == "json" else print(tree_text(tree))
-        return
-    import_tensorflow()
-    if unlabelled is not None:
-        chosen = choose_images(
+        text = tree_text(result)
+    elif unlabelled is not None:
+        import_tensorflow()
+        result = choose_images(
             *(images, unlabelled, output, settings, choose), force=force, reporter=reporter
         )
-        print_json(chosen.to_json()) if format == "json" else print(chosen_text(chosen))
-        return
-    result = workflow.review(images, output, settings, force=force, reporter=reporter)
-    print_json(result.to_json()) if format == "json" else print(review_text(result))
+        text = chosen_text(result)
+    else:
+        import_tensorflow()
+        result = workflow.review(images, output, settings, force=force, reporter=reporter)
+        text = review_text(result)
+    if format == "json":
+        print_json(result.to_json())
+    else:
+        print(text)

@@ -50,8 +50,9 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
             f"{listed(news)}"
         )
     labels, emptied = dataset.labels, []
+    if news:
+        check_labels(tuple(news))
     if may_be_new:
-        check_labels(tuple(news) or labels)
         # A class that all images have been taken from is none any more.
         left = {wanted.get(one.digest, dataset.labels[one.label]) for one in dataset.images}
         had = {dataset.labels[one.label] for one in dataset.images}

@@ -296,9 +296,14 @@ def group_keys(dataset: Dataset, group_regex: str) -> dict[str, str]:
     return {image.path: root(groups.get(image.path, image.digest)) for image in dataset.images}
 
 
+def has_groups(keys: Mapping[str, str]) -> bool:
+    """Whether any of these keys, as of group_keys, is a group's and not a content's."""
+    return any(key.startswith("group:") for key in keys.values())
+
+
 def groups_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple[str, ...] | None:
     """The group of each of these images, itself where it has none; None where no image has one."""
     keys = group_keys(dataset, group_regex)
-    if not any(key.startswith("group:") for key in keys.values()):
+    if not has_groups(keys):
         return None
     return tuple(keys[path] for path in paths)

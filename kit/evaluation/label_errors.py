@@ -87,8 +87,23 @@ def _out_of_fold(
         learnt = rest[trusted[rest]]
         if len(np.unique(truth[learnt])) < scores.shape[1]:
             learnt = rest  # a label of few images, all of them suspects: they are all there is
-        model = classifier(len(learnt)).fit(vectors[learnt], truth[learnt])
-        scores[np.ix_(test, model[-1].classes_)] = model.predict_proba(vectors[test])
+        scores[test] = scores_by(vectors[learnt], truth[learnt], vectors[test], scores.shape[1])
+    return scores
+
+
+def scores_by(
+    vectors: npt.NDArray[np.float32], truth: Truth, others: npt.NDArray[np.float32], labels: int
+) -> Scores:
+    """What a classifier of labelled images says of others: float32 `[others, labels]`.
+
+    Args:
+        vectors, others: bottlenecks, float32 `[images, feature_width]`.
+        truth: label indices of the labelled ones, int64 `[images]`.
+        labels: how many there are; one without an image has the score 0.
+    """
+    model = classifier(len(truth)).fit(vectors, truth)
+    scores = np.zeros((len(others), labels), np.float32)
+    scores[:, model[-1].classes_] = model.predict_proba(others)
     return scores
 
 

@@ -1,8 +1,11 @@
-"""How tables and lists that others wrote are encoded and divided."""
+"""How tables that others wrote are encoded and divided, and how the kit writes its own."""
 
 from __future__ import annotations
 
 import codecs
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 
 _DELIMITERS = (",", "\t", ";")
 # What spreadsheets put first when they save a table as Unicode.
@@ -22,3 +25,12 @@ def encoding_of(content: bytes) -> str:
 def delimiter_of(header: str) -> str:
     """The comma, tabulator or semicolon that divides the first line of a table."""
     return max(_DELIMITERS, key=header.count)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A table with a header; what a row has besides these columns is left out."""
+    with io.StringIO() as text:
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from kit.errors import SpecError
 from kit.evaluation.metrics import Accuracy
 from kit.model.spec import load_json
+from kit.model.tables import csv_text
 from kit.sweep.grid import Combination
 from kit.sweep.judge import (
     SIGNIFICANCE,
@@ -303,17 +302,14 @@ def table(rows: Sequence[Row], findings: Findings) -> list[dict[str, Any]]:
 
 def results_csv(rows: Sequence[Row], findings: Findings) -> str:
     """With a header; what is not known is empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
+    records = (
         {
             name: str(value).lower() if isinstance(value, bool) else value
             for name, value in record.items()
         }
         for record in table(rows, findings)
     )
-    return out.getvalue()
+    return csv_text(list(COLUMNS), records)
 
 
 def results_json(rows: Sequence[Row], findings: Findings, facts: Mapping[str, Any]) -> str:

@@ -230,6 +230,7 @@ def learn(
     images = {part: _images(dataset, parts[part]) for part in ("train", "validation")}
     truth = {part: np.array([i.label for i in images[part]], np.int64) for part in images}
     classes, fitting = len(dataset.labels), settings.fitting
+    count = len(truth["validation"])
     tuning = settings.fine_tune
     history: list[dict[str, Any]] = []
     head: keras.Model | None = None
@@ -257,7 +258,7 @@ def learn(
         scores = np.asarray(head(_stacked(images["validation"], vectors)), np.float32)
         alone = _tempered(model, scores, truth["validation"])
     if tuning.layers == NONE and alone is not None:
-        return _finished(alone, history, False, len(scores), reporter)
+        return _finished(alone, history, False, count, reporter)
     tuning = tuning.of(source.choice.fine_tuning, bool(teachers))
     untouched = source.backbone.get_weights()
     start = None if alone is None else alone.model.get_weights()
@@ -281,23 +282,22 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
-    share = 1.0
-    if alone is not None and start is not None:
-        share = _interpolated(
+    if alone is None or start is None:
+        share, whole = 1.0, _validated(network, photographs["validation"])
+    else:
+        share, whole = _interpolated(
             *(network, start, tuning, photographs["validation"]), alone.loss, reporter
         )
-    scores = _scores(network, photographs["validation"])
-    whole = _tempered(network, scores, truth["validation"])
     history = [*history, *tuned_history]
     if alone is None or whole.loss < alone.loss:
-        learned = _finished(whole, history, alone is not None, len(scores), reporter)
+        learned = _finished(whole, history, alone is not None, count, reporter)
         return replace(learned, share=share, remembers=bool(tuning.remember) or share < 1)
     reporter.warn(
         f"fine-tuning did not help, validation cross-entropy {whole.loss:.4f} after "
         f"{alone.loss:.4f}: kept the head alone; try another --fine-tune-learning-rate"
     )
     source.backbone.set_weights(untouched)
-    return _finished(alone, history, False, len(scores), reporter)
+    return _finished(alone, history, False, count, reporter)
 
 
 @dataclass(frozen=True)
@@ -314,6 +314,10 @@ def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
     return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
 
 
+def _validated(model: keras.Model, validation: Photographs) -> _Tempered:
+    return _tempered(model, _scores(model, validation), validation.truth)
+
+
 def _interpolated(
     network: keras.Model,
     start: Arrays,
@@ -321,13 +325,15 @@ def _interpolated(
     validation: Photographs,
     loss_of_head: float,
     reporter: Reporter,
-) -> float:
+) -> tuple[float, _Tempered]:
     """Takes a network back a part of the way to where it started; the share that is left."""
-    end, truth = network.get_weights(), validation.truth
+    end = network.get_weights()
+    tried: dict[float, _Tempered] = {}
 
     def loss_at(share: float) -> float:
         network.set_weights(between(start, end, share))
-        loss = _tempered(network, _scores(network, validation), truth).loss
+        tried[share] = _validated(network, validation)
+        loss = tried[share].loss
         reporter.say(
             f"{share:.0%} of what fine-tuning changed: validation cross-entropy {loss:.4f}"
         )
@@ -338,7 +344,7 @@ def _interpolated(
         share = least_share(loss_at, tuning.tolerance, ceiling=loss_of_head)
     network.set_weights(between(start, end, share))
     reporter.say(f"kept {share:.0%} of what fine-tuning changed")
-    return share
+    return share, tried.get(share) or _validated(network, validation)
 
 
 def _finished(

@@ -13,14 +13,13 @@ import numpy as np
 
 from kit.data import Dataset, load_dataset, scan_unlabelled
 from kit.errors import DataError
-from kit.evaluation.label_errors import classifier
+from kit.evaluation.label_errors import scores_by
 from kit.evaluation.worth_labelling import worth_labelling
 from kit.filenames import text_bytes
 from kit.files import check_spares, folder_beside
-from kit.model.tables import delimiter_of, encoding_of
+from kit.model.tables import csv_text, delimiter_of, encoding_of
 from kit.report.review import ReviewContent, Reviewed, render_review
 from kit.reporting import Reporter, Silent, counted
-from kit.training.fitting import Vectors
 from kit.workflows.cross_validate import readable_bottlenecks
 from kit.workflows.review import PAGE_NAME, look_at, pretrained
 from kit.workflows.train_settings import TrainSettings
@@ -98,7 +97,10 @@ def choose_images(
         pool, candidates = readable_bottlenecks(
             replace(pool, images=news), choice, weights, spec, cache, reporter
         )
-        scores = _scores(dataset, vectors, candidates)
+        truth = np.array([image.label for image in dataset.images], np.int64)
+        if len(np.unique(truth)) < 2:
+            raise DataError(f"{dataset.root}: expected images of 2 labels or more, got fewer")
+        scores = scores_by(vectors, truth, candidates, len(dataset.labels))
         places = worth_labelling(candidates, scores, most, settings.fitting.seed)
         chosen = tuple(
             Reviewed(
@@ -115,18 +117,8 @@ def choose_images(
         pictures = [one.picture for one in look_at(shown, settings.gallery, reporter)]
         page = render_review(ReviewContent(dataset.labels, chosen, 0, pictures))
         (folder / PAGE_NAME).write_bytes(text_bytes(page))
-        (folder / CHOSEN_NAME).write_bytes(text_bytes(_csv(chosen)))
+        (folder / CHOSEN_NAME).write_bytes(text_bytes(csv_text(_COLUMNS, map(vars, chosen))))
     return Chosen(Path(output), chosen, len(candidates))
-
-
-def _scores(dataset: Dataset, vectors: Vectors, candidates: Vectors) -> Vectors:
-    truth = np.array([image.label for image in dataset.images], np.int64)
-    if len(np.unique(truth)) < 2:
-        raise DataError(f"{dataset.root}: expected images of 2 labels or more, got fewer")
-    model = classifier(len(truth)).fit(vectors, truth)
-    scores = np.zeros((len(candidates), len(dataset.labels)), np.float32)
-    scores[:, model[-1].classes_] = model.predict_proba(candidates)
-    return scores
 
 
 def _pool(source: Path) -> Dataset:
@@ -163,11 +155,3 @@ def _found(name: str, source: Path) -> str | None:
         if path.is_file():
             return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
     return None
-
-
-def _csv(chosen: tuple[Reviewed, ...]) -> str:
-    with io.StringIO() as text:
-        writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(vars(one) for one in chosen)
-        return text.getvalue()

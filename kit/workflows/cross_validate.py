@@ -20,7 +20,7 @@ import numpy.typing as npt
 from converters.tflite import convert_model
 from kit.data import Dataset, load_dataset
 from kit.data.corrections import corrected_tests
-from kit.data.split import group_keys, group_warnings
+from kit.data.split import group_keys, group_warnings, has_groups
 from kit.errors import DataError
 from kit.evaluation.calibration import (
     Calibration,
@@ -226,7 +226,7 @@ def cross_validate(
     keys = group_keys(dataset, settings.split.group_regex) if groups is None else groups
     members = tied(dataset, keys)
     # Copies of a few images alone do not call for intervals by groups.
-    grouped = groups is not None or any(key.startswith("group:") for key in keys.values())
+    grouped = groups is not None or has_groups(keys)
     _check_counts(dataset, truth, members, folds)
 
     heads, unscaled, pooled = _fold_heads(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +15,7 @@ from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
 from kit.data.corrections import EXCLUDE, corrected_tests, read_rows
 from kit.data.near_copies import BLANK, hash_bits, near_another_label
-from kit.data.split import group_keys, group_warnings, split_dataset
+from kit.data.split import group_keys, group_warnings, has_groups, split_dataset
 from kit.errors import DataError, ImageError
 from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by_others
 from kit.evaluation.metrics import Scores, Truth
@@ -35,6 +33,7 @@ from kit.evaluation.oddities import (
 )
 from kit.filenames import text_bytes
 from kit.files import check_spares, folder_beside
+from kit.model.tables import csv_text
 from kit.report.pictures import holds_dicom, jpeg_base64
 from kit.report.review import ReviewContent, Reviewed, render_review
 from kit.reporting import Reporter, Silent
@@ -123,14 +122,13 @@ def review(
         truth = np.array([image.label for image in dataset.images], np.int64)
         keys = group_keys(dataset, settings.split.group_regex)
         members = tied(dataset, keys)
-        grouped = any(key.startswith("group:") for key in keys.values())
         reporter.say("classifiers that have not learnt from an image look at it")
         scores = scores_by_others(vectors, truth, members, settings.fitting.seed)
         seen = look_at(dataset, settings.gallery, reporter)
         found = _reasons(vectors, truth, members, seen)
         reviewed, order = _ranked(dataset, parts, scores, truth, found)
         suspects = tuple(one for one in reviewed if one.reasons)
-        (folder / SUSPECTS_NAME).write_bytes(text_bytes(_csv(suspects)))
+        (folder / SUSPECTS_NAME).write_bytes(text_bytes(csv_text(_COLUMNS, map(_row, suspects))))
         shown = order[:MOST_ON_PAGE]
         named = reviewed
         if hides_pictures(dataset, settings.gallery):
@@ -157,7 +155,9 @@ def review(
                     named[int((members[order] == one.group).argmax())].path,
                     *(one.images, one.apart, one.suspects),
                 )
-                for one in (groups_apart(vectors, truth, members, in_doubt) if grouped else ())
+                for one in (
+                    groups_apart(vectors, truth, members, in_doubt) if has_groups(keys) else ()
+                )
             ],
         )
         (folder / PAGE_NAME).write_bytes(text_bytes(render_review(content)))
@@ -278,13 +278,8 @@ def _ranked(
     return reviewed, order
 
 
-def _csv(suspects: Sequence[Reviewed]) -> str:
-    with io.StringIO() as text:
-        writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for one in suspects:
-            row = {**vars(one), "reason": " ".join(one.reasons)}
-            if one.suggested_score <= one.label_score:
-                row |= {"suggested": "", "suggested_score": ""}  # nothing is wrong with its label
-            writer.writerow(row)
-        return text.getvalue()
+def _row(suspect: Reviewed) -> dict[str, Any]:
+    row = {**vars(suspect), "reason": " ".join(suspect.reasons)}
+    if suspect.suggested_score <= suspect.label_score:
+        row |= {"suggested": "", "suggested_score": ""}  # nothing is wrong with its label
+    return row
