@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,6 +28,8 @@ def delimiter_of(header: str) -> str:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """A table with a header; what a row has besides these columns is left out."""
+    import csv  # Not above: whoever reads a file's labels would load it, on a device too.
+
     with io.StringIO() as text:
         writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
