@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -261,13 +261,21 @@ def taking_pixels(backbone: keras.Model, spec: PreprocessSpec) -> keras.Model:
     return keras.Model(pixels, backbone(keras.layers.Rescaling(scale, offset)(pixels)))
 
 
-def on_input(inputs: Any, network: keras.Model) -> keras.Model:
-    """The same layers, with the same weights, on an input of another size."""
+def on_input(
+    inputs: Any,
+    network: keras.Model,
+    instead: Callable[[keras.layers.Layer], keras.layers.Layer] = lambda layer: layer,
+) -> keras.Model:
+    """The same layers, with the same weights, on an input of another size.
+
+    Args:
+        inputs: Keras tensor.
+        network: what it goes through.
+        instead: what takes the place of a layer; it must use the same variables.
+    """
     import keras
 
-    return keras.models.clone_model(
-        network, input_tensors=inputs, clone_function=lambda layer: layer
-    )
+    return keras.models.clone_model(network, input_tensors=inputs, clone_function=instead)
 
 
 def every_choice(name: str) -> tuple[BackboneChoice, ...]:

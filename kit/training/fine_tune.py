@@ -26,6 +26,7 @@ from kit.runtime.interpreter import Runner, RunnerPool
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.augment import Augmentation
 from kit.training.backbones import FIXED_SCALING, FineTuning, on_input
+from kit.training.batch_normalization import fused
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import FINE_TUNE_EPOCHS
 from kit.training.fitting import (
@@ -196,7 +197,7 @@ def fine_tune(
     rest = keras.Model(cut, backbone.output)
     _set_trainable(rest, count)
     inputs = keras.Input((None, None, cut.shape[-1]))
-    rest = on_input(inputs, rest)
+    rest = on_input(inputs, rest, fused)
     bottleneck = rest(inputs) if settings.learn_statistics else _inferring(rest)(inputs)
     outputs = {SCORES: scores_of(bottleneck, classes, fitting)}
     further: dict[str, Further] = {}
@@ -503,4 +504,8 @@ def _batches(
 
     whole = epochs or range(1)
     numbers = tensorflow.data.Dataset.range(whole.start * steps, whole.stop * steps)
-    return numbers.map(as_tensors).prefetch(1)
+    options = tensorflow.data.Options()
+    # There is nothing to tune, and its thread sleeps for longer and longer, up to a minute: whoever
+    # has read the last batch waits until it wakes.
+    options.autotune.enabled = False
+    return numbers.map(as_tensors).prefetch(1).with_options(options)

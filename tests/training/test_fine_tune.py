@@ -399,6 +399,12 @@ def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
     assert all(((shown > 0).sum(axis=1) == 1).all() for shown, _ in batches(0.0))
 
 
+def test_no_thread_that_tunes_the_batches_keeps_the_end_of_training_waiting(parts):
+    train, _ = parts()
+    batches = module._batches(train, Digits(), CLASSES, FITTING)
+    assert batches.options().autotune.enabled is False
+
+
 def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
     train, _ = parts()
 
