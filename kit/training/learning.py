@@ -6,8 +6,11 @@ fine-tuned, if that was asked for. From random values every layer learns from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,7 @@ from kit.evaluation.metrics import Scores
 from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter
+from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.augment import AUGMENTATIONS, Augmentation
 from kit.training.backbones import BackboneChoice, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
@@ -43,7 +47,7 @@ from kit.training.fine_tune import (
 from kit.training.fitting import FitSettings, Truth, Vectors
 from kit.training.head import train_head
 from kit.training.interpolation import Arrays, between, least_share
-from kit.training.photographs import Photographs, no_longer_readable
+from kit.training.photographs import Kept, Photographs, no_longer_readable
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights
 
@@ -282,12 +286,13 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
-    if alone is None or start is None:
-        share, whole = 1.0, _validated(network, photographs["validation"])
-    else:
-        share, whole = _interpolated(
-            *(network, start, tuning, photographs["validation"]), alone.loss, reporter
-        )
+    with _scorer(photographs["validation"]) as scores_by:
+        if alone is None or start is None:
+            share, whole = 1.0, _tempered(network, scores_by(network), truth["validation"])
+        else:
+            share, whole = _interpolated(
+                *(network, start, tuning, scores_by, truth["validation"]), alone.loss, reporter
+            )
     history = [*history, *tuned_history]
     if alone is None or whole.loss < alone.loss:
         learned = _finished(whole, history, alone is not None, count, reporter)
@@ -314,15 +319,12 @@ def _tempered(model: keras.Model, scores: Scores, truth: Truth) -> _Tempered:
     return _Tempered(model, temperature, log_loss(at_temperature(scores, temperature), truth))
 
 
-def _validated(model: keras.Model, validation: Photographs) -> _Tempered:
-    return _tempered(model, _scores(model, validation), validation.truth)
-
-
 def _interpolated(
     network: keras.Model,
     start: Arrays,
     tuning: FineTuneSettings,
-    validation: Photographs,
+    scores_by: Callable[[keras.Model], Scores],
+    truth: Truth,
     loss_of_head: float,
     reporter: Reporter,
 ) -> tuple[float, _Tempered]:
@@ -332,7 +334,7 @@ def _interpolated(
 
     def loss_at(share: float) -> float:
         network.set_weights(between(start, end, share))
-        tried[share] = _validated(network, validation)
+        tried[share] = _tempered(network, scores_by(network), truth)
         loss = tried[share].loss
         reporter.say(
             f"{share:.0%} of what fine-tuning changed: validation cross-entropy {loss:.4f}"
@@ -344,7 +346,7 @@ def _interpolated(
         share = least_share(loss_at, tuning.tolerance, ceiling=loss_of_head)
     network.set_weights(between(start, end, share))
     reporter.say(f"kept {share:.0%} of what fine-tuning changed")
-    return share, tried.get(share) or _validated(network, validation)
+    return share, tried.get(share) or _tempered(network, scores_by(network), truth)
 
 
 def _finished(
@@ -410,11 +412,22 @@ def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Model(backbone.input, scores, name="classifier")
 
 
-def _scores(model: keras.Model, photographs: Photographs) -> Scores:
-    """The model's scores for the photographs, without augmentation."""
-    found = []
-    for start in range(0, len(photographs.images), _BATCH_SIZE):
-        indices = range(start, min(start + _BATCH_SIZE, len(photographs.images)))
-        inputs = [to_input(photographs.read(index, 0), photographs.spec) for index in indices]
-        found.append(np.asarray(model.predict_on_batch(np.stack(inputs)), np.float32))
-    return np.concatenate(found)
+@contextmanager
+def _scorer(photographs: Photographs) -> Iterator[Callable[[keras.Model], Scores]]:
+    """Gives a model's scores for the photographs, which are read once for all the models."""
+    count, side = len(photographs.images), photographs.spec.input_resolution
+    with tempfile.TemporaryDirectory(prefix="kit-validation-") as folder:
+        kept = Kept(Path(folder, "photographs"), count, (side, side, 3), np.uint8)
+
+        def read(index: int) -> Vectors:
+            pixels = kept.row(index, lambda: photographs.read(index, 0))
+            return to_input(pixels, photographs.spec)
+
+        def scores_by(model: keras.Model) -> Scores:
+            inputs = ordered_map(read, range(count), default_threads())
+            found = []
+            while batch := list(islice(inputs, _BATCH_SIZE)):
+                found.append(np.asarray(model.predict_on_batch(np.stack(batch)), np.float32))
+            return np.concatenate(found)
+
+        yield scores_by

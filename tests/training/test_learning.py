@@ -1,5 +1,7 @@
 """From photographs and a backbone to a classifier: what each of its settings brings about."""
 
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
 from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn, training_spec
+from kit.training.photographs import Photographs
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -172,7 +175,9 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
     monkeypatch.setattr(kit.training.learning, "fine_tune", fine_tune)
     answers = np.roll(np.eye(3, dtype=np.float32), 0 if better else 1, axis=0)
     monkeypatch.setattr(
-        kit.training.learning, "_scores", lambda model, photographs: answers[photographs.truth]
+        kit.training.learning,
+        "_scorer",
+        lambda photographs: nullcontext(lambda model: answers[photographs.truth]),
     )
     found, listener = learnt(LearnSettings(FITTING, TUNING))
     assert found.fine_tuned == better
@@ -187,7 +192,7 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
 
 @pytest.mark.parametrize("tolerance", [0, 1000])
 def test_the_validation_part_says_how_much_of_the_change_is_kept(
-    learnt, source, dataset, parts, tolerance
+    learnt, source, dataset, parts, monkeypatch, tolerance
 ):
     from kit.training.interpolation import SHARES, between
 
@@ -195,8 +200,17 @@ def test_the_validation_part_says_how_much_of_the_change_is_kept(
     fine_tuned = LearnSettings(FITTING, replace(TUNING, interpolate=1.0))
     end = kernels(learnt(fine_tuned)[0].model)
     source.backbone.set_weights(learnt.untouched)
+    reads, decode = Counter(), Photographs.decode
+
+    def counting(self, index, spec):
+        reads[self.images[index].path] += 1
+        return decode(self, index, spec)
+
+    monkeypatch.setattr(Photographs, "decode", counting)
     asked = LearnSettings(FITTING, replace(TUNING, tolerance=tolerance))
     found, listener = learnt(asked)
+    # Once while layers learn, and once for all the shares.
+    assert {reads[path] for path in parts["validation"]} == {2}
     assert found.fine_tuned
     tried = [line for line in listener.said if "of what fine-tuning changed: " in line]
     assert f"kept {found.share:.0%} of what fine-tuning changed" in listener.said
