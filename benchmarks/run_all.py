@@ -36,6 +36,7 @@ SCRIPTS: Sequence[tuple[str, ...]] = (
     ("train_speed.py", "--images", IMAGES),
     ("extraction_speed.py", "--images", IMAGES),
     ("augmentation.py", "--images", IMAGES),
+    ("batch_normalization.py",),
     ("sweep_overhead.py", "--images", IMAGES),
     ("startup.py",),
 )
