@@ -41,7 +41,13 @@ from kit.cli.options import (
 )
 from kit.cli.terminal import TerminalReporter, import_tensorflow, print_json
 from kit.model.spec import FITS, RESIZE_METHODS
-from kit.training.defaults import BATCH_SIZE, DEFAULT_VARIANTS, L2, LEARNING_RATE
+from kit.training.defaults import (
+    BATCH_SIZE,
+    DEFAULT_VARIANTS,
+    FINE_TUNED_VARIANTS,
+    L2,
+    LEARNING_RATE,
+)
 
 if TYPE_CHECKING:
     from kit.evaluation.thresholds import Targets
@@ -102,14 +108,15 @@ class HeadOptions:
         ),
     ] = None
     variants: Annotated[
-        int,
+        int | None,
         option(
             HEAD,
             "With --augment, the number of changed forms of each photograph that the head learns "
             "from.",
             metavar="N",
+            show_default=f"{DEFAULT_VARIANTS}; with --recipe best {FINE_TUNED_VARIANTS}",
         ),
-    ] = DEFAULT_VARIANTS
+    ] = None
 
 
 @dataclass(frozen=True)

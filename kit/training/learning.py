@@ -36,7 +36,7 @@ from kit.training.augment import AUGMENTATIONS, Augmentation
 from kit.training.backbones import BackboneChoice, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.checkpoint import Checkpoint
-from kit.training.defaults import DEFAULT_VARIANTS
+from kit.training.defaults import DEFAULT_VARIANTS, FINE_TUNED_VARIANTS
 from kit.training.fine_tune import (
     ALL,
     MOST,
@@ -107,6 +107,7 @@ _BEST = LearnSettings(
         remember=None,
     ),
     augment="photo",
+    variants=FINE_TUNED_VARIANTS,
 )
 RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
     dict(zip(RECIPE_NAMES, (_QUICK, _BEST, _BEST), strict=True))
