@@ -1,17 +1,20 @@
+"""Batch normalisation in one kernel is Keras' own, but for the time that it takes."""
+
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-tensorflow = pytest.importorskip("tensorflow")
+from kit.training.backbones import on_input
+from kit.training.batch_normalization import fused
 
-from kit.training.backbones import on_input  # noqa: E402
-from kit.training.batch_normalization import fused  # noqa: E402
+pytestmark = pytest.mark.tf
 
 SHAPE = (6, 5, 4, 3)
 
 
 def a_layer(**settings):
     """A layer with statistics and weights of its own, and the model around it."""
+    import keras
+
     keras.utils.set_random_seed(1)
     random = keras.initializers.RandomUniform(0.5, 2)
     layer = keras.layers.BatchNormalization(
@@ -26,8 +29,16 @@ def a_layer(**settings):
     return layer, keras.Model(inputs, layer(inputs))
 
 
+def on_any_size(model, instead):
+    import keras
+
+    return on_input(keras.Input((None, None, SHAPE[-1])), model, instead)
+
+
 def learnt(model, layer, training):
     """Its output, the gradients of input, scale and offset, and the statistics after it."""
+    import tensorflow
+
     values = tensorflow.constant(np.random.default_rng(0).normal(3, 2, SHAPE).astype(np.float32))
     weights = np.random.default_rng(1).normal(size=SHAPE)
     with tensorflow.GradientTape() as tape:
@@ -46,7 +57,7 @@ def test_it_computes_learns_and_remembers_what_keras_does(training, trainable):
     for instead in (lambda layer: layer, fused):
         layer, model = a_layer()
         layer.trainable = trainable
-        other = on_input(keras.Input((None, None, SHAPE[-1])), model, instead)
+        other = on_any_size(model, instead)
         assert (other.layers[-1] is layer) == (instead is not fused)
         outcomes.append(learnt(other, layer, training))
     for one, other in zip(*outcomes, strict=True):
@@ -57,7 +68,7 @@ def test_it_computes_learns_and_remembers_what_keras_does(training, trainable):
 
 def test_it_has_the_variables_of_the_layer_in_their_order():
     layer, model = a_layer()
-    other = on_input(keras.Input((None, None, SHAPE[-1])), model, fused)
+    other = on_any_size(model, fused)
     assert [id(one) for one in other.weights] == [id(one) for one in model.weights]
     layer.trainable = False
     assert other.trainable_variables == []
@@ -70,6 +81,8 @@ def test_what_the_kernel_cannot_do_stays_with_keras(settings):
 
 
 def test_other_layers_and_rows_are_left_as_they_are():
+    import keras
+
     dense = keras.layers.Dense(2)
     rows = keras.layers.BatchNormalization()
     rows(keras.Input((4,)))
