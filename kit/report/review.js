@@ -11,6 +11,7 @@ const element = (id) => document.getElementById(id);
 const [grid, filter, by] = [element("grid"), element("filter"), element("by")];
 const KEY = ["kit review", UNLABELLED, images[0]?.digest, images.at(-1)?.digest, images.length, ...labels].join(" ");
 const EXCLUDE = "exclude";
+const NEW = "new";
 const A_BLOCK = 64;
 const A_PAGE = 120;
 let choices = {};
@@ -44,6 +45,22 @@ function load() {
   } catch {
     // a browser without storage, or with something else under this name
   }
+  for (const label of new Set(Object.values(choices))) offer(label);
+}
+
+// A label that the data does not have gets the next number.
+function offer(label) {
+  if (label === EXCLUDE || labels.includes(label)) return;
+  const option = made("option", label);
+  option.value = labels.push(label) - 1;
+  element("give").querySelector(`[value="${EXCLUDE}"]`).before(option);
+  const item = made("li", `${labels.length} ${label}`);
+  item.prepend(document.createElement("i"));
+  element("labels").append(item);
+}
+
+function colourLabels() {
+  for (const [number, mark] of document.querySelectorAll("#labels i").entries()) mark.style.background = colourOf(labels[number]);
 }
 
 function store() {
@@ -211,7 +228,12 @@ element("give").addEventListener("change", (event) => {
   const wanted = event.target.value;
   event.target.value = "";
   const item = last === null ? null : grid.querySelector(`[data-index="${last}"]`);
-  if (item !== null && wanted !== "") choose(item, wanted === EXCLUDE ? EXCLUDE : labels[wanted]);
+  if (item === null || wanted === "") return;
+  const asked = wanted === NEW ? (prompt("The label that the image should have:") ?? "").trim() : "";
+  if (asked) offer(asked);
+  colourLabels();
+  const label = wanted === NEW ? asked : (labels[wanted] ?? EXCLUDE);
+  if (label) choose(item, label);
 });
 by.addEventListener("input", store);
 element("undo").addEventListener("click", undo);
@@ -423,6 +445,6 @@ if (map !== null) {
   element("set").addEventListener("toggle", drawMap);
   addEventListener("resize", drawMap);
 }
-for (const [number, mark] of document.querySelectorAll("#labels i").entries()) mark.style.background = colourOf(labels[number]);
 load();
+colourLabels();
 draw();

@@ -134,6 +134,22 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     expect(await page.locator("#more").isVisible()).toBe(false);
   });
 
+  test("a label that the data does not have can be given, and has a number from then on", async () => {
+    let answer = " green ";
+    page.on("dialog", (dialog) => dialog.accept(answer));
+    await page.keyboard.press("ArrowRight");
+    await page.selectOption("#give", "new");
+    await page.keyboard.press("3");
+    expect(await page.textContent("#labels")).toMatch(/3 green/);
+    await page.reload();
+    expect(await page.textContent("#labels")).toMatch(/3 green/);
+    await page.keyboard.press("ArrowRight");
+    await page.selectOption("#give", { label: "green" });
+    answer = "  ";
+    await page.selectOption("#give", "new"); // nothing is given
+    expect((await corrections()).slice(3).map((row) => row[2])).toEqual(["green", "green"]);
+  });
+
   test("photographs without a label get one", async () => {
     await page.goto(pathToFileURL(join(folder, "next", "index.html")).href);
     await page.keyboard.press("ArrowRight");
