@@ -157,13 +157,23 @@ function count() {
 
 // ---------------------------------------------------------------- choices
 
+const places = new Map(); // of each content, which may stand in two classes
+for (const [index, one] of images.entries()) places.set(one.digest, [...(places.get(one.digest) ?? []), index]);
+
+function refill(digest) {
+  for (const index of places.get(digest)) {
+    const item = grid.querySelector(`[data-index="${index}"]`);
+    if (item !== null) fill(item, index);
+  }
+}
+
 function choose(item, label) {
   const index = Number(item.dataset.index);
   const one = images[index];
   history.push([one.digest, choices[one.digest], index]);
   choices[one.digest] = label;
   store();
-  fill(item, index);
+  refill(one.digest);
   count();
   next(item)?.focus();
 }
@@ -183,7 +193,7 @@ function undo() {
   const item = grid.querySelector(`[data-index="${index}"]`);
   if (item === null) draw();
   else {
-    fill(item, index);
+    refill(digest);
     count();
     item.focus();
   }

@@ -15,12 +15,14 @@ from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
 from kit.data.corrections import EXCLUDE, corrected_tests, read_rows
 from kit.data.near_copies import BLANK, hash_bits, near_another_label
+from kit.data.scan import listed
 from kit.data.split import group_keys, group_warnings, has_groups, split_dataset
 from kit.errors import DataError, ImageError
-from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by_others
+from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by, scores_by_others
 from kit.evaluation.metrics import Scores, Truth
 from kit.evaluation.oddities import (
     COPY,
+    TWICE,
     UNLIKE,
     Flags,
     Look,
@@ -59,8 +61,9 @@ class Review:
     Attributes:
         output: the folder that was written.
         images: how many images were looked at.
-        suspects: those with a reason to look at them; doubtful labels first.
-        accuracy: share of images whose own label has the highest score.
+        suspects: those with a reason to look at them; first what has two labels, then doubtful
+            labels.
+        accuracy: share of images whose own label has the highest score, of those with one label.
     """
 
     output: Path
@@ -115,23 +118,35 @@ def review(
         for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
             reporter.warn(line)
         spec = choice.preprocess(settings.fit, settings.resize)
-        dataset, vectors = readable_bottlenecks(dataset, choice, weights, spec, cache, reporter)
+        whole, vectors = readable_bottlenecks(
+            replace(dataset, images=(*dataset.images, *dataset.contradictions)),
+            *(choice, weights, spec, cache, reporter),
+        )
+        # What stands in two classes comes last, and nothing is learnt from it.
+        contested = {image.path for image in dataset.contradictions}
+        dataset = replace(
+            whole, images=tuple(image for image in whole.images if image.path not in contested)
+        )
         parts = split_dataset(dataset, settings.split)
         if told := corrected_tests(dataset, parts):
             reporter.warn(told)
-        truth = np.array([image.label for image in dataset.images], np.int64)
+        truth = np.array([image.label for image in whole.images], np.int64)
         keys = group_keys(dataset, settings.split.group_regex)
         members = tied(dataset, keys)
+        known = slice(len(dataset.images))
         reporter.say("classifiers that have not learnt from an image look at it")
-        scores = scores_by_others(vectors, truth, members, settings.fitting.seed)
-        seen = look_at(dataset, settings.gallery, reporter)
+        scores = _scores(vectors, truth, members, dataset.labels, settings.fitting.seed)
+        members = np.concatenate([members, members.max() + 1 + _same_content(whole, known.stop)])
+        seen = look_at(whole, settings.gallery, reporter)
         found = _reasons(vectors, truth, members, seen)
-        reviewed, order = _ranked(dataset, parts, scores, truth, found)
+        found[TWICE][known.stop :] = True
+        found[COPY] &= ~found[TWICE]  # which says more
+        reviewed, order = _ranked(whole, parts, scores, truth, found)
         suspects = tuple(one for one in reviewed if one.reasons)
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(csv_text(_COLUMNS, map(_row, suspects))))
         shown = order[:MOST_ON_PAGE]
         named = reviewed
-        if hides_pictures(dataset, settings.gallery):
+        if hides_pictures(whole, settings.gallery):
             # Names of files may be those of patients.
             named = tuple(
                 replace(one, path=f"image {number}") for number, one in enumerate(reviewed, 1)
@@ -148,7 +163,7 @@ def review(
             earlier=() if corrections is None else tuple(read_rows(corrections).values()),
             confused=[
                 (dataset.labels[one.label], dataset.labels[one.other], one.images)
-                for one in confusions(scores, truth)
+                for one in confusions(scores[known], truth[known])
             ],
             groups=[
                 (
@@ -156,12 +171,47 @@ def review(
                     *(one.images, one.apart, one.suspects),
                 )
                 for one in (
-                    groups_apart(vectors, truth, members, in_doubt) if has_groups(keys) else ()
+                    groups_apart(vectors[known], truth[known], members[known], in_doubt[known])
+                    if has_groups(keys)
+                    else ()
                 )
             ],
         )
         (folder / PAGE_NAME).write_bytes(text_bytes(render_review(content)))
-    return Review(Path(output), len(truth), suspects, float(1 - in_doubt.mean()))
+    return Review(Path(output), len(truth), suspects, float(1 - in_doubt[known].mean()))
+
+
+def _scores(
+    vectors: Vectors, truth: Truth, members: Indices, labels: Sequence[str], seed: int
+) -> Scores:
+    """By classifiers that have not learnt from an image, float32 `[images, labels]`.
+
+    Args:
+        vectors: bottlenecks; those beyond the members are of images that nothing learns from.
+        truth: label indices, as many.
+        members: number of each image's group.
+        labels: names of the labels.
+        seed: how the images are divided.
+
+    Raises DataError where a label has too few images or groups.
+    """
+    known, others = vectors[: len(members)], vectors[len(members) :]
+    learnt = truth[: len(members)]
+    if missing := {*labels} - {labels[number] for number in learnt}:
+        raise DataError(
+            f"expected images of every label, got none of {listed(missing)}: all that they have "
+            "stands in another class, too"
+        )
+    scores = scores_by_others(known, learnt, members, seed)
+    if len(others):
+        scores = np.concatenate([scores, scores_by(known, learnt, others, len(labels))])
+    return scores
+
+
+def _same_content(dataset: Dataset, start: int) -> Indices:
+    """A number for the content of each image from the start on: int64, from 0."""
+    digests = [image.digest for image in dataset.images[start:]]
+    return np.unique(np.array(digests, "U64"), return_inverse=True)[1].astype(np.int64)
 
 
 def pretrained(settings: TrainSettings, reporter: Reporter) -> tuple[BackboneChoice, Weights]:
@@ -215,7 +265,8 @@ def _reasons(
 ) -> dict[str, Flags]:
     """By reason other than its label, whether each image has it: bool `[images]`."""
     count = len(vectors)
-    found = {COPY: np.zeros(count, bool), UNLIKE: far_out(_log_unfamiliarity(vectors, members))}
+    found = {name: np.zeros(count, bool) for name in (TWICE, COPY)}
+    found |= {UNLIKE: far_out(_log_unfamiliarity(vectors, members))}
     looked = [place for place, one in enumerate(seen) if one.look is not None]
     for reason, flags in odd_looks([look for one in seen if (look := one.look)]).items():
         found[reason] = np.zeros(count, bool)
@@ -248,7 +299,8 @@ def _ranked(
     truth: Truth,
     reasons: dict[str, Flags],
 ) -> tuple[tuple[Reviewed, ...], Indices]:
-    """All images, doubtful labels first, then what is odd, then the others; and their places."""
+    """All images: those of two labels first, then doubtful labels, what is odd, and the others; and
+    their places."""
     places = np.arange(len(truth))
     confident, own = are_suspects(scores, truth), scores[places, truth]
     others = scores.copy()
@@ -261,7 +313,7 @@ def _ranked(
     rest = places
     if len(truth) > MOST_ON_PAGE:
         rest = np.argsort(np.argsort([image.digest for image in dataset.images]))
-    order = np.lexsort((np.where(doubtful, own, rest), ~odd, ~doubtful))
+    order = np.lexsort((np.where(doubtful, own, rest), ~odd, ~doubtful, ~reasons[TWICE]))
     reviewed = tuple(
         Reviewed(
             path=dataset.images[place].path,
@@ -271,7 +323,7 @@ def _ranked(
             label_score=round(float(own[place]), 6),
             suggested_score=round(float(highest[place]), 6),
             reasons=tuple(name for name, flags in reasons.items() if flags[place]),
-            part=parts[dataset.images[place].path],
+            part=parts.get(dataset.images[place].path, ""),
         )
         for place in order
     )

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from drawing import draw_folder
@@ -100,8 +101,6 @@ def test_what_was_found_is_what_training_corrects(images, settings, tmp_path):
 
 
 def test_no_pictures_where_they_are_not_wanted(images, settings, tmp_path):
-    from dataclasses import replace
-
     settings = replace(settings, gallery=False)
     review(images, tmp_path / "out", settings, cache=tmp_path / "cache")
     assert "/9j/" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -126,6 +125,35 @@ def test_what_is_odd_besides_its_label_is_told_with_its_reason(images, settings,
     assert told == {path: " ".join(names) for path, names in reasons.items()}
     doubtful = ["label" in one.reasons or "doubt" in one.reasons for one in found.suspects]
     assert doubtful == sorted(doubtful, reverse=True)
+
+
+def test_what_stands_in_two_classes_comes_first_and_is_settled(images, settings, tmp_path):
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    shutil.copy(folder / "red" / "020.png", folder / "blue" / "twin.png")
+    found = review(folder, tmp_path / "out", settings, cache=tmp_path / "cache")
+    twins = {one.path: one for one in found.suspects[:2]}
+    assert twins.keys() == {"red/020.png", "blue/twin.png"}
+    assert all("twice" in one.reasons for one in twins.values())
+    assert twins["blue/twin.png"].suggested == "red"  # nothing has learnt from either
+    assert twins["red/020.png"].label_score == twins["blue/twin.png"].suggested_score > 0.5
+    assert {one.path for one in found.suspects[2:6]} == WRONG
+    assert found.images == 81  # one is in both classes
+    table = tmp_path / "corrections.csv"
+    table.write_text(f"digest,label\n{twins['red/020.png'].digest},red\n", encoding="utf-8")
+    mended = replace(settings, data=DataSettings(corrections=table))
+    again = review(folder, tmp_path / "again", mended, cache=tmp_path / "cache")
+    assert not any("twice" in one.reasons for one in again.suspects)
+    assert again.images == 81
+
+
+def test_a_class_of_nothing_but_twins_is_named(images, settings, tmp_path):
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    (folder / "violet").mkdir()
+    shutil.copy(folder / "red" / "020.png", folder / "violet" / "twin.png")
+    with pytest.raises(DataError, match="violet"):
+        review(folder, tmp_path / "out", settings, cache=tmp_path / "cache")
 
 
 def test_a_page_has_its_limit_and_says_so(images, settings, tmp_path, monkeypatch):
