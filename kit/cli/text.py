@@ -318,11 +318,11 @@ def _listed(labels: list[str] | None) -> str:
 
 def review_text(result: Review) -> str:
     """What `kit review` prints."""
-    from kit.evaluation.label_errors import REASONS as OF_LABELS
+    from kit.evaluation.label_errors import DOUBT, LABEL
     from kit.report.review import REASONS
     from kit.workflows.review import PAGE_NAME, SUSPECTS_NAME
 
-    doubtful = [one for one in result.suspects if {*one.reasons} & {*OF_LABELS}]
+    doubtful = [one for one in result.suspects if {*one.reasons} & {LABEL, DOUBT}]
     reasons = Counter(reason for one in result.suspects for reason in one.reasons)
     lines = [
         f"{result.images} images; of {len(doubtful)} another label scores higher than their "
@@ -335,7 +335,7 @@ def review_text(result: Review) -> str:
         *(
             f"{reason}: {reasons[reason]}, {told}"
             for reason, told in REASONS.items()
-            if reasons[reason] and reason not in OF_LABELS
+            if reasons[reason] and reason not in (LABEL, DOUBT)
         ),
         str(result.output / SUSPECTS_NAME),
         str(result.output / PAGE_NAME),

@@ -114,7 +114,7 @@ class HeadOptions:
             "With --augment, the number of changed forms of each photograph that the head learns "
             "from.",
             metavar="N",
-            show_default=f"{DEFAULT_VARIANTS}; with --recipe best {FINE_TUNED_VARIANTS}",
+            show_default=f"{DEFAULT_VARIANTS}; with --fine-tune {FINE_TUNED_VARIANTS}",
         ),
     ] = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,20 +50,21 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
             f"{table}: expected labels of {listed(dataset.labels)}, or {EXCLUDE}, got "
             f"{listed(news)}"
         )
+    # What stands in two classes is left out, unless somebody says which of them is right.
+    settled = [one for one in dataset.contradictions if one.digest in wanted]
+    taken = sorted((*dataset.images, *settled), key=lambda one: one.path)
     labels, emptied = dataset.labels, []
     if news:
         check_labels(tuple(news))
     if may_be_new:
         # A class that all images have been taken from is none any more.
-        left = {wanted.get(one.digest, dataset.labels[one.label]) for one in dataset.images}
-        had = {dataset.labels[one.label] for one in dataset.images}
+        left = {wanted.get(one.digest, dataset.labels[one.label]) for one in taken}
+        had = {dataset.labels[one.label] for one in taken}
         emptied = sorted(had - left)
         labels = tuple(sorted({*dataset.labels, *news} - {*emptied}))
     numbers = {label: number for number, label in enumerate(labels)}
     images, excluded, changed = [], {}, set()
-    # What stands in two classes is left out, unless somebody says which of them is right.
-    settled = [one for one in dataset.contradictions if one.digest in wanted]
-    for image in sorted((*dataset.images, *settled), key=lambda one: one.path):
+    for image in taken:
         own = dataset.labels[image.label]
         if wanted.get(image.digest) == EXCLUDE:
             excluded[image.path] = f"left out by {table.name}"
@@ -148,14 +150,15 @@ def read_rows(table: Path) -> dict[str, dict[str, str]]:
                 f"{table}: expected the columns digest and label, as kit review writes them"
             )
         for row in rows:
-            digest, label = (row["digest"] or "").strip().lower(), (row["label"] or "").strip()
+            told = {name: (row.get(name) or "").strip() for name in COLUMNS}
+            digest, label = told["digest"].lower(), unicodedata.normalize("NFC", told["label"])
             if len(digest) != 64 or not label:
                 raise DataError(
                     f"{table} line {rows.line_num}: expected a SHA-256 and a label, got "
                     f"{digest or 'none'} and {label or 'none'}"
                 )
-            told = {name: (row.get(name) or "").strip() for name in COLUMNS}
-            first_label = found.setdefault(digest, {**told, "digest": digest})["label"]
+            told |= {"digest": digest, "label": label}
+            first_label = found.setdefault(digest, told)["label"]
             if first_label != label:
                 raise DataError(
                     f"{table} line {rows.line_num}: expected one label for an image, got "

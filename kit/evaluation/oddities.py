@@ -30,9 +30,8 @@ _COMPONENTS, _PERPLEXITY = 32, 30
 _ITERATIONS, _ANGLE = 300, 0.8  # half the time of 500 and 0.5, and a map as good to look at
 
 UNLIKE, DARK, BRIGHT, FLAT, BLURRED, CUT = "unlike", "dark", "bright", "flat", "blurred", "cut"
-TWICE, COPY = "twice", "copy"
+COPY = "copy"
 REASONS: Mapping[str, str] = {
-    TWICE: "the very same image has another label",
     COPY: "nearly the same image has another label",
     UNLIKE: "unlike all others",
     DARK: "darker than usual",

@@ -14,6 +14,9 @@ const EXCLUDE = "exclude";
 const NEW = "new";
 const A_BLOCK = 64;
 const A_PAGE = 120;
+const places = new Map(); // of each content, which may stand in two classes
+for (const [index, one] of images.entries()) places.set(one.digest, [...(places.get(one.digest) ?? []), index]);
+const given = labels.length; // further labels are typed here
 let choices = {};
 let shown = []; // indices of the images that the filters let through; the grid holds the first of them
 let held = new Set(); // by the lasso
@@ -41,16 +44,16 @@ function load() {
   try {
     const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     Object.assign(choices, stored.choices ?? {});
+    for (const label of stored.typed ?? []) offer(label);
     by.value = stored.by ?? "";
   } catch {
     // a browser without storage, or with something else under this name
   }
-  for (const label of new Set(Object.values(choices))) offer(label);
 }
 
 // A label that the data does not have gets the next number.
 function offer(label) {
-  if (label === EXCLUDE || labels.includes(label)) return;
+  if (labels.includes(label)) return;
   const option = made("option", label);
   option.value = labels.push(label) - 1;
   element("give").querySelector(`[value="${EXCLUDE}"]`).before(option);
@@ -65,7 +68,7 @@ function colourLabels() {
 
 function store() {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ choices, by: by.value }));
+    localStorage.setItem(KEY, JSON.stringify({ choices, typed: labels.slice(given), by: by.value }));
   } catch {
     element("kept").textContent = "This browser keeps nothing: download your choices before you close the page.";
   }
@@ -95,7 +98,9 @@ function told(one) {
   const rather = one.label === "" ? "perhaps " : "rather ";
   const lines = one.label === "" ? [] : [one.label + " " + share(one.labelScore)];
   if (one.label === "" || one.suggestedScore > one.labelScore) lines.push(rather + one.suggested + " " + share(one.suggestedScore));
-  const odd = one.reasons.filter((name) => name !== "label" && name !== "doubt");
+  const others = places.get(one.digest).map((index) => images[index].label).filter((label) => label !== one.label);
+  if (others.length) lines.push("also in " + [...new Set(others)].join(", "));
+  const odd = one.reasons.filter((name) => !["twice", "label", "doubt"].includes(name));
   return odd.length ? [...lines, odd.join(", ")] : lines;
 }
 
@@ -156,9 +161,6 @@ function count() {
 }
 
 // ---------------------------------------------------------------- choices
-
-const places = new Map(); // of each content, which may stand in two classes
-for (const [index, one] of images.entries()) places.set(one.digest, [...(places.get(one.digest) ?? []), index]);
 
 function refill(digest) {
   for (const index of places.get(digest)) {
@@ -239,7 +241,11 @@ element("give").addEventListener("change", (event) => {
   event.target.value = "";
   const item = last === null ? null : grid.querySelector(`[data-index="${last}"]`);
   if (item === null || wanted === "") return;
-  const asked = wanted === NEW ? (prompt("The label that the image should have:") ?? "").trim() : "";
+  const asked = wanted === NEW ? (prompt("The label that the image should have:") ?? "").trim().normalize("NFC") : "";
+  if (asked === EXCLUDE) {
+    alert(`No label can be called ${EXCLUDE}, which leaves an image out: press x for that.`);
+    return;
+  }
   if (asked) offer(asked);
   colourLabels();
   const label = wanted === NEW ? asked : (labels[wanted] ?? EXCLUDE);

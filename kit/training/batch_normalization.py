@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A layer that does what batch normalisation does, with the same variables.
 
-    Any other layer, and one that normalises anything but the channels of maps, is returned as it
-    is.
+    Any other layer is returned as it is, and so is one that the kernel can't stand in for: where it
+    normalises anything but the channels of maps or has no scale or offset, and on a GPU, where the
+    kernel does not learn deterministically.
     """
     import keras
     import tensorflow
@@ -28,7 +29,8 @@ def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
         and layer.axis in (-1, 3)
         and layer.scale
         and layer.center
-        and not layer.renorm
+        and not getattr(layer, "renorm", False)  # Keras has it since 3.14
+        and not tensorflow.config.list_physical_devices("GPU")
     ):
         return layer
 
@@ -48,7 +50,8 @@ def fused(layer: keras.layers.Layer) -> keras.layers.Layer:
             )
             if learns:
                 # The kernel divides by the number of values less one, Keras by their number.
-                count = tensorflow.cast(tensorflow.size(values[..., 0]), variance.dtype)
+                count = tensorflow.reduce_prod(tensorflow.shape(values)[:-1])
+                count = tensorflow.cast(count, variance.dtype)
                 for moving, new in (
                     (layer.moving_mean, mean),
                     (layer.moving_variance, variance * (count - 1) / count),

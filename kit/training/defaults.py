@@ -14,7 +14,7 @@ FINE_TUNE_EPOCHS = 12
 DEFAULT_VARIANTS = 8
 """Changed forms of each photograph that the head is fitted on."""
 FINE_TUNED_VARIANTS = 2
-"""The same in recipes that fine-tune: more of them took time, and brought the network nothing."""
+"""The same where layers are fine-tuned then: more took time, and brought the network nothing."""
 
 
 def default_alpha(backbone: str, alpha: float | None) -> float | None:

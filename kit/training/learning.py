@@ -287,7 +287,8 @@ def learn(
         logs=logs,
         reporter=reporter,
     )
-    with _scorer(photographs["validation"]) as scores_by:
+    once = start is None or tuning.interpolate is not None
+    with _scorer(photographs["validation"], once) as scores_by:
         if alone is None or start is None:
             share, whole = 1.0, _tempered(network, scores_by(network), truth["validation"])
         else:
@@ -414,11 +415,17 @@ def _joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
 
 
 @contextmanager
-def _scorer(photographs: Photographs) -> Iterator[Callable[[keras.Model], Scores]]:
-    """Gives a model's scores for the photographs, which are read once for all the models."""
+def _scorer(photographs: Photographs, once: bool) -> Iterator[Callable[[keras.Model], Scores]]:
+    """Gives a model's scores for the photographs, which are read once for all the models.
+
+    Args:
+        photographs: what the models look at.
+        once: whether there is one model only, so that none is kept.
+    """
     count, side = len(photographs.images), photographs.spec.input_resolution
     with tempfile.TemporaryDirectory(prefix="kit-validation-") as folder:
-        kept = Kept(Path(folder, "photographs"), count, (side, side, 3), np.uint8)
+        room = Path(folder, "photographs")
+        kept = Kept(room, 0 if once else count, (side, side, 3), np.uint8)
 
         def read(index: int) -> Vectors:
             pixels = kept.row(index, lambda: photographs.read(index, 0))

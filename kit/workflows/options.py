@@ -15,7 +15,12 @@ from kit.choices import RECIPE_NAMES
 from kit.evaluation.thresholds import Targets
 from kit.filenames import text_bytes
 from kit.training.backbones import choose
-from kit.training.defaults import DEFAULT_BACKBONE, default_alpha
+from kit.training.defaults import (
+    DEFAULT_BACKBONE,
+    DEFAULT_VARIANTS,
+    FINE_TUNED_VARIANTS,
+    default_alpha,
+)
 from kit.training.fine_tune import NONE, SCREENING_TOLERANCE
 from kit.training.learning import RECIPES
 from kit.workflows.train_settings import TrainSettings
@@ -108,9 +113,10 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
         fitting=learning.fitting,
         fine_tune=tuning,
         augment=learning.augment,
-        variants=learning.variants,
         targets=targets({name: given.pop(name, None) for name in _TARGETS}),
     )
+    alone = given.get("fine_tune", tuning.layers) == NONE
+    given.setdefault("variants", DEFAULT_VARIANTS if alone else FINE_TUNED_VARIANTS)
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
     if (own_teachers or given.get("teacher")) and "label_smoothing" not in given:

@@ -15,14 +15,12 @@ from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
 from kit.data.corrections import EXCLUDE, corrected_tests, read_rows
 from kit.data.near_copies import BLANK, hash_bits, near_another_label
-from kit.data.scan import listed
 from kit.data.split import group_keys, group_warnings, has_groups, split_dataset
 from kit.errors import DataError, ImageError
-from kit.evaluation.label_errors import DOUBT, LABEL, are_suspects, scores_by, scores_by_others
+from kit.evaluation.label_errors import DOUBT, LABEL, TWICE, are_suspects, scores_by_others
 from kit.evaluation.metrics import Scores, Truth
 from kit.evaluation.oddities import (
     COPY,
-    TWICE,
     UNLIKE,
     Flags,
     Look,
@@ -38,7 +36,7 @@ from kit.files import check_spares, folder_beside
 from kit.model.tables import csv_text
 from kit.report.pictures import holds_dicom, jpeg_base64
 from kit.report.review import ReviewContent, Reviewed, render_review
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, counted
 from kit.runtime.appearance import appearance_of
 from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
@@ -118,12 +116,21 @@ def review(
         for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
             reporter.warn(line)
         spec = choice.preprocess(settings.fit, settings.resize)
+        contested = {image.path for image in dataset.contradictions}
+        if contested:
+            reporter.warn(
+                f"{counted(len(contested), 'image')} with contents of two classes: see "
+                "what is there twice"
+            )
         whole, vectors = readable_bottlenecks(
-            replace(dataset, images=(*dataset.images, *dataset.contradictions)),
+            replace(
+                dataset,
+                images=(*dataset.images, *dataset.contradictions),
+                left_out=tuple(one for one in dataset.left_out if one[0] not in contested),
+            ),
             *(choice, weights, spec, cache, reporter),
         )
-        # What stands in two classes comes last, and nothing is learnt from it.
-        contested = {image.path for image in dataset.contradictions}
+        twice = np.array([image.path in contested for image in whole.images])
         dataset = replace(
             whole, images=tuple(image for image in whole.images if image.path not in contested)
         )
@@ -131,16 +138,12 @@ def review(
         if told := corrected_tests(dataset, parts):
             reporter.warn(told)
         truth = np.array([image.label for image in whole.images], np.int64)
-        keys = group_keys(dataset, settings.split.group_regex)
-        members = tied(dataset, keys)
-        known = slice(len(dataset.images))
+        keys = group_keys(whole, settings.split.group_regex)
+        members = tied(whole, keys)
         reporter.say("classifiers that have not learnt from an image look at it")
-        scores = _scores(vectors, truth, members, dataset.labels, settings.fitting.seed)
-        members = np.concatenate([members, members.max() + 1 + _same_content(whole, known.stop)])
+        scores = scores_by_others(vectors, truth, members, settings.fitting.seed, ~twice)
         seen = look_at(whole, settings.gallery, reporter)
-        found = _reasons(vectors, truth, members, seen)
-        found[TWICE][known.stop :] = True
-        found[COPY] &= ~found[TWICE]  # which says more
+        found = _reasons(vectors, truth, members, twice, seen)
         reviewed, order = _ranked(whole, parts, scores, truth, found)
         suspects = tuple(one for one in reviewed if one.reasons)
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(csv_text(_COLUMNS, map(_row, suspects))))
@@ -153,6 +156,7 @@ def review(
             )
         reporter.say(f"a map of {len(shown)} images")
         corrections = settings.data.corrections
+        known = ~twice
         in_doubt = scores.argmax(axis=1) != truth
         content = ReviewContent(
             labels=dataset.labels,
@@ -179,39 +183,6 @@ def review(
         )
         (folder / PAGE_NAME).write_bytes(text_bytes(render_review(content)))
     return Review(Path(output), len(truth), suspects, float(1 - in_doubt[known].mean()))
-
-
-def _scores(
-    vectors: Vectors, truth: Truth, members: Indices, labels: Sequence[str], seed: int
-) -> Scores:
-    """By classifiers that have not learnt from an image, float32 `[images, labels]`.
-
-    Args:
-        vectors: bottlenecks; those beyond the members are of images that nothing learns from.
-        truth: label indices, as many.
-        members: number of each image's group.
-        labels: names of the labels.
-        seed: how the images are divided.
-
-    Raises DataError where a label has too few images or groups.
-    """
-    known, others = vectors[: len(members)], vectors[len(members) :]
-    learnt = truth[: len(members)]
-    if missing := {*labels} - {labels[number] for number in learnt}:
-        raise DataError(
-            f"expected images of every label, got none of {listed(missing)}: all that they have "
-            "stands in another class, too"
-        )
-    scores = scores_by_others(known, learnt, members, seed)
-    if len(others):
-        scores = np.concatenate([scores, scores_by(known, learnt, others, len(labels))])
-    return scores
-
-
-def _same_content(dataset: Dataset, start: int) -> Indices:
-    """A number for the content of each image from the start on: int64, from 0."""
-    digests = [image.digest for image in dataset.images[start:]]
-    return np.unique(np.array(digests, "U64"), return_inverse=True)[1].astype(np.int64)
 
 
 def pretrained(settings: TrainSettings, reporter: Reporter) -> tuple[BackboneChoice, Weights]:
@@ -261,12 +232,12 @@ def hides_pictures(dataset: Dataset, gallery: bool | None) -> bool:
 
 
 def _reasons(
-    vectors: Vectors, truth: Truth, members: Indices, seen: Sequence[Seen]
+    vectors: Vectors, truth: Truth, members: Indices, twice: Flags, seen: Sequence[Seen]
 ) -> dict[str, Flags]:
     """By reason other than its label, whether each image has it: bool `[images]`."""
     count = len(vectors)
-    found = {name: np.zeros(count, bool) for name in (TWICE, COPY)}
-    found |= {UNLIKE: far_out(_log_unfamiliarity(vectors, members))}
+    unlike = far_out(_log_unfamiliarity(vectors, members, ~twice))
+    found = {TWICE: twice, COPY: np.zeros(count, bool), UNLIKE: unlike}
     looked = [place for place, one in enumerate(seen) if one.look is not None]
     for reason, flags in odd_looks([look for one in seen if (look := one.look)]).items():
         found[reason] = np.zeros(count, bool)
@@ -274,18 +245,19 @@ def _reasons(
     hashed = [place for place, one in enumerate(seen) if one.bits is not None]
     bits = [bits for one in seen if (bits := one.bits) is not None]
     found[COPY][hashed] = near_another_label(bits, truth[hashed])
+    found[COPY] &= ~twice  # which says more
     return found
 
 
-def _log_unfamiliarity(vectors: Vectors, members: Indices) -> npt.NDArray[np.float64]:
+def _log_unfamiliarity(vectors: Vectors, members: Indices, teach: Flags) -> npt.NDArray[np.float64]:
     """How unlike the others each image is, by what is known of the half that it is not in."""
     half = (np.unique(members, return_inverse=True)[1] % 2).astype(bool)
     values = np.zeros(len(vectors))
-    if min(half.sum(), (~half).sum()) < LEAST_IMAGES:
+    if min((half & teach).sum(), (~half & teach).sum()) < LEAST_IMAGES:
         return values
     for own in (half, ~half):
         try:
-            known = Familiarity.of(vectors[~own])
+            known = Familiarity.of(vectors[~own & teach])
         except DataError:  # all of them are alike
             return np.zeros(len(vectors))
         values[own] = np.log(known.unfamiliarity(vectors[own]) + 1e-9)
@@ -301,19 +273,25 @@ def _ranked(
 ) -> tuple[tuple[Reviewed, ...], Indices]:
     """All images: those of two labels first, then doubtful labels, what is odd, and the others; and
     their places."""
-    places = np.arange(len(truth))
-    confident, own = are_suspects(scores, truth), scores[places, truth]
+    places, twice = np.arange(len(truth)), reasons[TWICE]
+    confident, own = are_suspects(scores, truth, ~twice), scores[places, truth]
     others = scores.copy()
     others[places, truth] = -1
     suggested, highest = others.argmax(axis=1), others.max(axis=1)
     doubtful = highest > own
-    reasons = {LABEL: doubtful & confident, DOUBT: doubtful & ~confident, **reasons}
+    reasons = {TWICE: twice, LABEL: doubtful & confident, DOUBT: doubtful & ~confident, **reasons}
     odd = np.any(list(reasons.values()), axis=0)
     # What nothing was found about, in the order of paths, or by chance where not all is shown.
     rest = places
     if len(truth) > MOST_ON_PAGE:
         rest = np.argsort(np.argsort([image.digest for image in dataset.images]))
-    order = np.lexsort((np.where(doubtful, own, rest), ~odd, ~doubtful, ~reasons[TWICE]))
+    # What has the same content stays together; the one whose label is least likely decides.
+    content = np.unique([image.digest for image in dataset.images], return_inverse=True)[1]
+    least = np.full(len(truth), np.inf)
+    np.minimum.at(least, content, own)
+    within = np.where(doubtful | twice, own, rest)
+    together = np.where(twice, [least[content], content], 0)
+    order = np.lexsort((within, together[1], together[0], ~odd, ~(doubtful | twice), ~twice))
     reviewed = tuple(
         Reviewed(
             path=dataset.images[place].path,
@@ -323,7 +301,7 @@ def _ranked(
             label_score=round(float(own[place]), 6),
             suggested_score=round(float(highest[place]), 6),
             reasons=tuple(name for name, flags in reasons.items() if flags[place]),
-            part=parts.get(dataset.images[place].path, ""),
+            part=parts.get(dataset.images[place].path) or dataset.images[place].part or "",
         )
         for place in order
     )

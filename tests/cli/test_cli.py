@@ -440,8 +440,7 @@ def test_the_quick_recipe_is_the_default(trained):
 def test_the_best_recipe_is_flags_that_can_be_given(trained):
     """As the manual has it; epochs and mixup are the backbone's, and when it ends the recipe's."""
     given = learning_of(
-        *(trained, "--augment", "photo", "--variants", 2),
-        *("--label-smoothing", 0.1, "--fine-tune", "most"),
+        *(trained, "--augment", "photo", "--label-smoothing", 0.1, "--fine-tune", "most")
     )
     best = learning_of(trained, "--recipe", "best")
     assert (best.fine_tune.fitting.epochs, best.fine_tune.mixup) == (None, None)
@@ -457,6 +456,8 @@ def test_the_best_recipe_is_flags_that_can_be_given(trained):
         (("--augment", "xray"), lambda it: it.augment, "xray"),
         (("--augment", "none"), lambda it: it.augment, "none"),
         (("--variants", 3), lambda it: it.variants, 3),
+        (("--fine-tune", "none"), lambda it: it.variants, 8),
+        (("--fine-tune", "all"), lambda it: it.variants, 2),
         (("--fine-tune", "none"), lambda it: it.fine_tune.layers, "none"),
         (("--fine-tune", "all"), lambda it: it.fine_tune.layers, "all"),
         (("--fine-tune", 7), lambda it: it.fine_tune.layers, 7),

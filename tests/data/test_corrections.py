@@ -140,6 +140,32 @@ def test_what_stands_in_two_classes_is_settled(images, table):
     assert "fit no image" not in " ".join(found.warnings)
 
 
+def test_a_class_of_nothing_but_what_is_settled_otherwise_is_none(images, table):
+    (images / "violet").mkdir()
+    shutil.copy(images / "red" / "001.png", images / "violet" / "copy.png")
+    for label in ("red", "exclude"):
+        found = load_dataset(images, table((digest_of(images / "red" / "001.png"), label)))
+        assert found.labels == ("blue", "red")
+        assert "violet has no image any more: it is no class" in found.warnings
+
+
+def test_what_is_settled_keeps_a_class_that_is_emptied_otherwise(images, table):
+    (images / "violet").mkdir()
+    shutil.move(images / "blue" / "001.png", images / "violet" / "own.png")
+    shutil.copy(images / "red" / "001.png", images / "violet" / "copy.png")
+    rows = {"violet/own.png": "red", "red/001.png": "violet"}
+    found = load_dataset(images, table(*((digest_of(images / p), one) for p, one in rows.items())))
+    names = labels_of(found)
+    assert (names["violet/own.png"], names["red/001.png"]) == ("red", "violet")
+    assert names["violet/copy.png"] == "violet"
+
+
+def test_labels_are_read_as_folders_are(images, table):
+    (images / "red").rename(images / "\N{LATIN SMALL LETTER E WITH ACUTE}")
+    found = load_dataset(images, table((digest_of(images / "blue" / "001.png"), "e\u0301")))
+    assert found.counts() == (7, 9)
+
+
 def test_what_is_left_out_is_no_problem_of_a_check(images, table):
     settings = table((digest_of(images / "red" / "001.png"), "exclude"))
     kinds = {problem.kind for problem in check_images(images, settings).problems}

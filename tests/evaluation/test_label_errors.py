@@ -72,6 +72,37 @@ def test_confident_learning_by_its_definition():
     assert are_suspects(scores, given).tolist() == [False, False, False, True, True]
 
 
+def test_nothing_is_learnt_from_what_may_not_teach():
+    vectors, truth = blobs(300)
+    members = np.arange(300) // 2
+    teach = np.arange(300) % 10 > 0
+    one, other = (
+        scores_by_others(vectors, np.where(teach, truth, label), members, 0, teach)
+        for label in (truth, (truth + 1) % 4)
+    )
+    assert np.array_equal(one, other)  # whatever label they have
+    assert (one.argmax(axis=1) == truth)[~teach].mean() > 0.9
+    alone = np.where(np.arange(300) == 0, 4, truth)  # the only one of a fifth label
+    found = scores_by_others(vectors, alone, members, 0, teach)
+    assert found.shape == (300, 5) and not found[:, 4].any()
+    usual = are_suspects(found, alone, teach)
+    # What does not teach does not say what is usual either.
+    assert np.array_equal(
+        are_suspects(found, np.where(teach, alone, 1), teach)[teach], usual[teach]
+    )
+
+
+def test_a_group_does_not_judge_its_own_either():
+    """Pairs of one group: the one that teaches is all that has its label's look there."""
+    vectors, truth = blobs(600)
+    given, wrong = planted(truth, 0.05, 2)
+    twice = np.concatenate([vectors, vectors]), np.tile(given, 2)
+    teach = np.arange(1200) < 600
+    scores = scores_by_others(*twice, np.tile(np.arange(600), 2), 0, teach)
+    assert np.allclose(scores[:600], scores[600:], atol=1e-6)
+    assert roc_auc_score(wrong, 1 - scores[np.arange(600, 1200), given]) > 0.96
+
+
 def test_the_same_seed_gives_the_same():
     vectors, truth = blobs(200)
     one, other = (scores_by_others(vectors, truth, np.arange(200), seed=3) for _ in range(2))

@@ -177,7 +177,7 @@ def test_the_validation_part_chooses_between_head_and_fine_tuned_network(
     monkeypatch.setattr(
         kit.training.learning,
         "_scorer",
-        lambda photographs: nullcontext(lambda model: answers[photographs.truth]),
+        lambda photographs, once: nullcontext(lambda model: answers[photographs.truth]),
     )
     found, listener = learnt(LearnSettings(FITTING, TUNING))
     assert found.fine_tuned == better

@@ -147,13 +147,23 @@ def test_what_stands_in_two_classes_comes_first_and_is_settled(images, settings,
     assert again.images == 81
 
 
-def test_a_class_of_nothing_but_twins_is_named(images, settings, tmp_path):
+def test_twins_stay_together_also_those_of_a_class_that_has_nothing_else(
+    images, settings, tmp_path
+):
     folder = tmp_path / "images"
     shutil.copytree(images, folder)
     (folder / "violet").mkdir()
-    shutil.copy(folder / "red" / "020.png", folder / "violet" / "twin.png")
-    with pytest.raises(DataError, match="violet"):
-        review(folder, tmp_path / "out", settings, cache=tmp_path / "cache")
+    for number in range(20, 24):
+        shutil.copy(folder / "red" / f"0{number}.png", folder / "violet" / f"{number}.png")
+    listener = Listener()
+    found = review(folder, tmp_path / "out", settings, cache=tmp_path / "cache", reporter=listener)
+    first = found.suspects[:8]
+    assert [one.digest for one in first[::2]] == [one.digest for one in first[1::2]]
+    assert all(one.reasons[0] == "twice" and one.part in ("", "train") for one in first)
+    of_violet = [one for one in first if one.label == "violet"]
+    assert len(of_violet) == 4 and all(one.suggested == "red" for one in of_violet)
+    assert not any("the same content is in" in line for line in listener.warned)
+    assert any("8 images with contents of two classes" in line for line in listener.warned)
 
 
 def test_a_page_has_its_limit_and_says_so(images, settings, tmp_path, monkeypatch):

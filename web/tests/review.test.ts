@@ -145,6 +145,8 @@ describe.skipIf(folder === "")("the page of kit review", () => {
     expect(await page.textContent("#labels")).toMatch(/3 green/);
     await page.keyboard.press("ArrowRight");
     await page.selectOption("#give", { label: "green" });
+    answer = "exclude"; // is told to be none
+    await page.selectOption("#give", "new");
     answer = "  ";
     await page.selectOption("#give", "new"); // nothing is given
     expect((await corrections()).slice(3).map((row) => row[2])).toEqual(["green", "green"]);
