@@ -60,6 +60,7 @@ function offer(label) {
   const item = made("li", `${labels.length} ${label}`);
   item.prepend(document.createElement("i"));
   element("labels").append(item);
+  colourLabels();
 }
 
 function colourLabels() {
@@ -241,15 +242,14 @@ element("give").addEventListener("change", (event) => {
   event.target.value = "";
   const item = last === null ? null : grid.querySelector(`[data-index="${last}"]`);
   if (item === null || wanted === "") return;
-  const asked = wanted === NEW ? (prompt("The label that the image should have:") ?? "").trim().normalize("NFC") : "";
-  if (asked === EXCLUDE) {
-    alert(`No label can be called ${EXCLUDE}, which leaves an image out: press x for that.`);
-    return;
+  let label = wanted === EXCLUDE ? EXCLUDE : labels[wanted];
+  if (wanted === NEW) {
+    label = (prompt("The label that the image should have:") ?? "").trim().normalize("NFC");
+    if (label === EXCLUDE) alert(`No label can be called ${EXCLUDE}, which leaves an image out: press x for that.`);
+    if (label === EXCLUDE || label === "") return;
+    offer(label);
   }
-  if (asked) offer(asked);
-  colourLabels();
-  const label = wanted === NEW ? asked : (labels[wanted] ?? EXCLUDE);
-  if (label) choose(item, label);
+  choose(item, label);
 });
 by.addEventListener("input", store);
 element("undo").addEventListener("click", undo);

@@ -330,7 +330,8 @@ def _interpolated(
     loss_of_head: float,
     reporter: Reporter,
 ) -> tuple[float, _Tempered]:
-    """Takes a network back a part of the way to where it started; the share that is left."""
+    """Takes a network back a part of the way to where it started: the share that is left of it, and
+    what the network is worth there."""
     end = network.get_weights()
     tried: dict[float, _Tempered] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,10 +131,8 @@ def review(
             ),
             *(choice, weights, spec, cache, reporter),
         )
-        twice = np.array([image.path in contested for image in whole.images])
-        dataset = replace(
-            whole, images=tuple(image for image in whole.images if image.path not in contested)
-        )
+        known = np.array([image.path not in contested for image in whole.images])
+        dataset = replace(whole, images=tuple(compress(whole.images, known)))
         parts = split_dataset(dataset, settings.split)
         if told := corrected_tests(dataset, parts):
             reporter.warn(told)
@@ -141,10 +140,10 @@ def review(
         keys = group_keys(whole, settings.split.group_regex)
         members = tied(whole, keys)
         reporter.say("classifiers that have not learnt from an image look at it")
-        scores = scores_by_others(vectors, truth, members, settings.fitting.seed, ~twice)
+        scores = scores_by_others(vectors, truth, members, settings.fitting.seed, known)
         seen = look_at(whole, settings.gallery, reporter)
-        found = _reasons(vectors, truth, members, twice, seen)
-        reviewed, order = _ranked(whole, parts, scores, truth, found)
+        found = _reasons(vectors, truth, members, known, seen)
+        reviewed, order = _ranked(whole, parts, scores, truth, known, found)
         suspects = tuple(one for one in reviewed if one.reasons)
         (folder / SUSPECTS_NAME).write_bytes(text_bytes(csv_text(_COLUMNS, map(_row, suspects))))
         shown = order[:MOST_ON_PAGE]
@@ -156,7 +155,6 @@ def review(
             )
         reporter.say(f"a map of {len(shown)} images")
         corrections = settings.data.corrections
-        known = ~twice
         in_doubt = scores.argmax(axis=1) != truth
         content = ReviewContent(
             labels=dataset.labels,
@@ -232,12 +230,12 @@ def hides_pictures(dataset: Dataset, gallery: bool | None) -> bool:
 
 
 def _reasons(
-    vectors: Vectors, truth: Truth, members: Indices, twice: Flags, seen: Sequence[Seen]
+    vectors: Vectors, truth: Truth, members: Indices, known: Flags, seen: Sequence[Seen]
 ) -> dict[str, Flags]:
     """By reason other than its label, whether each image has it: bool `[images]`."""
     count = len(vectors)
-    unlike = far_out(_log_unfamiliarity(vectors, members, ~twice))
-    found = {TWICE: twice, COPY: np.zeros(count, bool), UNLIKE: unlike}
+    unlike = far_out(_log_unfamiliarity(vectors, members, known))
+    found = {COPY: np.zeros(count, bool), UNLIKE: unlike}
     looked = [place for place, one in enumerate(seen) if one.look is not None]
     for reason, flags in odd_looks([look for one in seen if (look := one.look)]).items():
         found[reason] = np.zeros(count, bool)
@@ -245,7 +243,7 @@ def _reasons(
     hashed = [place for place, one in enumerate(seen) if one.bits is not None]
     bits = [bits for one in seen if (bits := one.bits) is not None]
     found[COPY][hashed] = near_another_label(bits, truth[hashed])
-    found[COPY] &= ~twice  # which says more
+    found[COPY] &= known  # of the others it is told that they are the very same
     return found
 
 
@@ -269,12 +267,13 @@ def _ranked(
     parts: dict[str, str],
     scores: Scores,
     truth: Truth,
+    known: Flags,
     reasons: dict[str, Flags],
 ) -> tuple[tuple[Reviewed, ...], Indices]:
     """All images: those of two labels first, then doubtful labels, what is odd, and the others; and
     their places."""
-    places, twice = np.arange(len(truth)), reasons[TWICE]
-    confident, own = are_suspects(scores, truth, ~twice), scores[places, truth]
+    places, twice = np.arange(len(truth)), ~known
+    confident, own = are_suspects(scores, truth, known), scores[places, truth]
     others = scores.copy()
     others[places, truth] = -1
     suggested, highest = others.argmax(axis=1), others.max(axis=1)
@@ -289,9 +288,9 @@ def _ranked(
     content = np.unique([image.digest for image in dataset.images], return_inverse=True)[1]
     least = np.full(len(truth), np.inf)
     np.minimum.at(least, content, own)
-    within = np.where(doubtful | twice, own, rest)
-    together = np.where(twice, [least[content], content], 0)
-    order = np.lexsort((within, together[1], together[0], ~odd, ~(doubtful | twice), ~twice))
+    of_label = doubtful | twice
+    within = (np.where(of_label, own, rest), *np.where(twice, (content, least[content]), 0))
+    order = np.lexsort((*within, ~odd, ~of_label, ~twice))
     reviewed = tuple(
         Reviewed(
             path=dataset.images[place].path,
