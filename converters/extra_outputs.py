@@ -37,7 +37,7 @@ def with_screening_outputs(flatbuffer: bytes, familiarity: Familiarity) -> bytes
 
     Args:
         flatbuffer: an image classifier with scores as its one output.
-        familiarity: fitted on what `feature_probe` of this file gives.
+        familiarity: fitted on what `feature_probe` and `label_weights` of this file give.
 
     Raises ConversionError as `feature_probe`.
     """
@@ -54,6 +54,15 @@ def with_screening_outputs(flatbuffer: bytes, familiarity: Familiarity) -> bytes
 def has_activation_map(flatbuffer: bytes) -> bool:
     """Whether the screening form has one: global average pooling stands before the last layer."""
     return _Graph(flatbuffer).find_head().feature_map is not None
+
+
+def label_weights(flatbuffer: bytes) -> npt.NDArray[np.float64]:
+    """What each feature adds to each label's logit, as the activation map shows it: float64
+    `[labels, features]`.
+
+    Raises ConversionError as `feature_probe`.
+    """
+    return _Graph(flatbuffer).find_head().contrast
 
 
 def feature_probe(flatbuffer: bytes) -> bytes:
@@ -97,6 +106,11 @@ class _Head:
     feature_map: int | None
     compares: bool
 
+    @property
+    def contrast(self) -> npt.NDArray[np.float64]:
+        """The weights; where a softmax follows, which sees differences alone, less their mean."""
+        return self.weights - self.weights.mean(axis=0) if self.compares else self.weights
+
 
 class _Graph:
     """A model whose one graph is read backwards from its output, and grows."""
@@ -110,6 +124,7 @@ class _Graph:
         self._makers = {int(o): op for op in self.graph.operators for o in op.outputs}
         codes = vars(schema.BuiltinOperator).items()
         self._names = {value: name for name, value in codes if isinstance(value, int)}
+        self._contents: dict[bytes, int] = {}  # of constants that were added
 
     # ------------------------------------------------------------ reading
 
@@ -215,13 +230,26 @@ class _Graph:
         away = self._difference(nearness, nearest)
         both = self._append("MUL", [distance, away], [1, 1], schema.MulOptionsT())
         root = self._append("SQRT", [both], [1, 1])
-        return self._append("SQRT", [root], [1, 1], name=UNFAMILIARITY)
+        if familiarity.weights is None:
+            return self._append("SQRT", [root], [1, 1], name=UNFAMILIARITY)
+        distance = self._append("SQRT", [root], [1, 1])
+        found = self._dense(unit, self._compact("label_weights", familiarity.weights))
+        best = self._reduced("REDUCE_MAX", found, axis)
+        evidence, sharpness = (
+            self._stored(name, np.array([[value]], np.float32))
+            for name, value in (
+                ("evidence", familiarity.evidence),
+                ("sharpness", familiarity.sharpness),
+            )
+        )
+        less = self._append("SUB", [evidence, best], [1, 1], schema.SubOptionsT())
+        power = self._append("MUL", [less, sharpness], [1, 1], schema.MulOptionsT())
+        factor = self._append("EXP", [power], [1, 1], schema.ExpOptionsT())
+        return self._append("MUL", [distance, factor], [1, 1], schema.MulOptionsT(), UNFAMILIARITY)
 
     def append_activation_map(self, head: _Head) -> int:
         assert head.feature_map is not None
-        weights = head.weights
-        if head.compares:
-            weights = weights - weights.mean(axis=0)
+        weights = head.contrast
         options = self._schema.Conv2DOptionsT()
         options.padding = self._schema.Padding.VALID
         options.strideH = options.strideW = 1
@@ -273,11 +301,14 @@ class _Graph:
 
     def _stored(self, name: str, values: npt.NDArray[Any], step: float | None = None) -> int:
         """A constant; integers with a step stand for that many times the step."""
-        buffer = self._schema.BufferT()
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        self._model.buffers.append(buffer)
+        content = values.tobytes()
+        if content not in self._contents:  # unfamiliarity and the map need the same weights
+            buffer = self._schema.BufferT()
+            buffer.data = np.frombuffer(content, np.uint8)
+            self._model.buffers.append(buffer)
+            self._contents[content] = len(self._model.buffers) - 1
         kind = _TYPES[values.dtype.name]
-        index = self._tensor(name, values.shape, kind, len(self._model.buffers) - 1)
+        index = self._tensor(name, values.shape, kind, self._contents[content])
         if step is not None:
             quantization = self._schema.QuantizationParametersT()
             quantization.scale = np.array([step], np.float32)

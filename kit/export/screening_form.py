@@ -14,6 +14,7 @@ import numpy.typing as npt
 from converters.extra_outputs import (
     feature_probe,
     has_activation_map,
+    label_weights,
     with_screening_outputs,
 )
 from converters.familiarity import LEAST_IMAGES, Familiarity
@@ -37,8 +38,9 @@ from kit.runtime.self_test import PATTERNS, draw_pattern
 
 Found = TypeVar("Found")
 
-_GROWTH = 0.13  # of the file by its further constants; operators and the card come on top
+_GROWTH = 0.125  # of the file by its further constants; operators and the card come on top
 _BYTES_A_FEATURE, _BYTES_A_MAP_WEIGHT = 8, 2  # scale and offset; the heat map
+_COMPARING = ("scores", "logits")  # output kinds of one softmax over all labels
 _LEAST_VALIDATION = 20  # with fewer a threshold that accepts 95 % accepts them all
 
 
@@ -90,7 +92,8 @@ def screening_form(
     )
     width, labels = features.shape[1], len(exported.card.labels)
     room = _GROWTH * len(plain) - width * (_BYTES_A_FEATURE + _BYTES_A_MAP_WEIGHT * labels)
-    flatbuffer = with_screening_outputs(plain, Familiarity.of(features, room))
+    known = Familiarity.of(features, room, _evidence_weights(exported))
+    flatbuffer = with_screening_outputs(plain, known)
     figures, threshold, reference = {}, 0.0, dict(exported.card.reference)
     for part in (validation, *([test] if test is not None else ())):
         answers = _over_images(flatbuffer, part, spec, partial(_answer, spec), reporter)
@@ -111,6 +114,17 @@ def screening_form(
     )
     file = finish(flatbuffer, card)
     return replace(exported, content=file.content, card=file.card, operators=file.operators)
+
+
+def _evidence_weights(exported: Exported) -> npt.NDArray[np.float64] | None:
+    """What finds evidence for a label: None where a familiar image may have little for any.
+
+    So it may where each label has an answer of its own, or the one number of two labels is mostly
+    bias. Where there is no heat map, the weights would make the file larger.
+    """
+    compares = exported.card.output_kind in _COMPARING
+    plain = exported.content
+    return label_weights(plain) if compares and has_activation_map(plain) else None
 
 
 def _over_images(

@@ -83,6 +83,31 @@ def test_both_distances_are_the_textbook_s(features):
     assert known.unfamiliarity(features) == pytest.approx(wanted, rel=0.02)
 
 
+def test_little_evidence_for_any_label_is_unfamiliar(features):
+    """Of two images that are as far away, that one which the last layer finds less in."""
+    from converters.familiarity import Familiarity
+
+    weights = np.random.default_rng(2).normal(0, 1, (3, 12))
+    weights = weights.astype(np.float16).astype(float)
+    distance = Familiarity.of(features)
+    known = Familiarity.of(features, weights=weights)
+    found = (features @ weights.T).max(axis=1) / np.linalg.norm(features, axis=1)
+    assert np.mean(known.unfamiliarity(features) ** 4) == pytest.approx(1)
+    ratio = np.log(known.unfamiliarity(features) / distance.unfamiliarity(features))
+    assert np.corrcoef(ratio, found)[0, 1] == pytest.approx(-1)
+    # A quarter of how far the distances spread.
+    spread = np.log(distance.unfamiliarity(features)).std()
+    assert ratio.std() == pytest.approx(spread / 4)
+    # Features that all have the same evidence, but for a hundred-thousandth, say nothing by it.
+    alike = np.concatenate([features, np.full((400, 1), 1e3, np.float32)], axis=1)
+    rows = np.eye(13)[[12, 12]]
+    assert np.ptp((alike / np.linalg.norm(alike, axis=1, keepdims=True))[:, 12]) > 0
+    assert Familiarity.of(alike, weights=rows).sharpness == 0
+    for nothing in (np.zeros((1, 12)), np.zeros((3, 12))):
+        same = Familiarity.of(features, weights=nothing)
+        assert same.unfamiliarity(features) == pytest.approx(distance.unfamiliarity(features))
+
+
 def test_room_decides_how_many_centres(features):
     from converters.familiarity import Familiarity
 
@@ -210,12 +235,12 @@ def run(runner, pixels, spec):
 
 
 def form_of(plain, network):
-    from converters.extra_outputs import feature_probe, with_screening_outputs
+    from converters.extra_outputs import feature_probe, label_weights, with_screening_outputs
     from converters.familiarity import Familiarity
 
     probe = Runner(feature_probe(plain))
     features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
-    known = Familiarity.of(features)
+    known = Familiarity.of(features, weights=label_weights(plain))
     return with_screening_outputs(plain, known), known.unfamiliarity(features)
 
 
@@ -237,6 +262,25 @@ def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, mode):
         assert after.further("activation_map").shape == (1, 1, 1, 5)
     assert found == pytest.approx(wanted, rel=2e-3, abs=2e-3)
     assert np.abs(np.sum(sums, axis=1)).max() < 0.05
+
+
+@pytest.mark.tf
+def test_unfamiliarity_and_the_map_share_the_weights(network):
+    """They are stored once, so that evidence costs a few operators and no constants."""
+    from converters.extra_outputs import feature_probe, label_weights, with_screening_outputs
+    from converters.familiarity import Familiarity
+
+    plain = converted(network, "int8")
+    probe = Runner(feature_probe(plain))
+    features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
+    weights = label_weights(plain)
+    with_it, without = (
+        len(with_screening_outputs(plain, Familiarity.of(features, weights=own)))
+        for own in (weights, None)
+    )
+    constants = 2 * weights.size
+    assert 0 < with_it - without < 2500
+    assert constants > 2500, "or this would show nothing"
 
 
 @pytest.mark.tf
