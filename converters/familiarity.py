@@ -43,7 +43,7 @@ _OF_EVIDENCE = 0.25
 the distances by their logarithm. With 0.4 it separated as well, with 0.6 less."""
 _LEAST_OWN = 0.01
 """Least spread of evidence that counts, as a share of the most that there can be; networks of the
-kit have 0.05 to 0.1. So nothing multiplies an unfamiliarity by more than exp(25)."""
+kit have 0.05 to 0.1. With less, a little difference would multiply beyond what float32 holds."""
 _LEAST_DEVIATION = 0.05
 """Least spread of a feature, as a share of the mean spread: what hardly varies must not decide."""
 
@@ -141,17 +141,22 @@ class Familiarity:
         distance = np.asarray((np.maximum(squares, 0) * np.maximum(away, 0)) ** 0.25)
         if self.weights is None:
             return distance
-        found = (vectors @ self.weights.T).max(axis=1)
-        return np.asarray(distance * np.exp(self.sharpness * (self.evidence - found)))
+        less = self.evidence - _evidence(vectors, self.weights)
+        return np.asarray(distance * np.exp(self.sharpness * less))
 
     def _with_evidence(self, features: Vectors, weights: Array) -> Familiarity:
-        found = (_unit(features) @ weights.T).max(axis=1)
+        found = _evidence(_unit(features), weights)
         spread = float(np.log(np.maximum(self.unfamiliarity(features), _LEAST_VARIANCE)).std())
         own = float(found.std())
         # A last layer that finds the same in everything says nothing.
         least = _LEAST_OWN * float(np.linalg.norm(weights, axis=1).mean())
         sharpness = _OF_EVIDENCE * spread / own if own > least else 0.0
         return replace(self, weights=weights, evidence=float(found.mean()), sharpness=sharpness)
+
+
+def _evidence(vectors: Array, weights: Array) -> Array:
+    """What the weights find for the best label, float64 `[images]`."""
+    return np.asarray((vectors @ weights.T).max(axis=1))
 
 
 def _directions(values: Array, count: int) -> Array:

@@ -234,12 +234,18 @@ def run(runner, pixels, spec):
     return runner.run(to_input(pixels, spec, runner.input.dtype, runner.input.quantization))
 
 
-def form_of(plain, network):
-    from converters.extra_outputs import feature_probe, label_weights, with_screening_outputs
-    from converters.familiarity import Familiarity
+def features_of(plain, network):
+    from converters.extra_outputs import feature_probe
 
     probe = Runner(feature_probe(plain))
-    features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
+    return np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
+
+
+def form_of(plain, network):
+    from converters.extra_outputs import label_weights, with_screening_outputs
+    from converters.familiarity import Familiarity
+
+    features = features_of(plain, network)
     known = Familiarity.of(features, weights=label_weights(plain))
     return with_screening_outputs(plain, known), known.unfamiliarity(features)
 
@@ -267,13 +273,11 @@ def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, mode):
 @pytest.mark.tf
 def test_unfamiliarity_and_the_map_share_the_weights(network):
     """They are stored once, so that evidence costs a few operators and no constants."""
-    from converters.extra_outputs import feature_probe, label_weights, with_screening_outputs
+    from converters.extra_outputs import label_weights, with_screening_outputs
     from converters.familiarity import Familiarity
 
     plain = converted(network, "int8")
-    probe = Runner(feature_probe(plain))
-    features = np.stack([run(probe, pixels, network[1]) for pixels in network[2]])
-    weights = label_weights(plain)
+    features, weights = features_of(plain, network), label_weights(plain)
     with_it, without = (
         len(with_screening_outputs(plain, Familiarity.of(features, weights=own)))
         for own in (weights, None)
