@@ -7,7 +7,7 @@ scaling. Parameters are the weights and biases of these operators. So every quan
 network counts the same.
 
 In a file each batch normalisation is folded into the weights and bias of its convolution. Where a
-publication counts parameters otherwise, that is why: tests/test_cost.py has its figures.
+publication counts parameters otherwise, that is why: tests/model/test_cost.py has its figures.
 Field numbers are those of tensorflow/lite/schema.fbs.
 """
 

@@ -357,7 +357,6 @@ class _Activations:
         self._run = run
         size = sum(map(math.prod, parts.values()))
         self._same = photographs.augmentation == Augmentation()  # in every epoch
-        size = sum(map(math.prod, parts.values()))
         # In half precision: a thousandth of a value, less than augmentation or int8 change.
         count = len(photographs.images) if self._same else 0
         self._kept = Kept(room, count, (size,), np.float16)
