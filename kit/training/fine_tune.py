@@ -39,7 +39,7 @@ from kit.training.fitting import (
     seed_everything,
 )
 from kit.training.photographs import Kept, Photographs
-from kit.training.teachers import SHARE, Teacher, Teachers, blended
+from kit.training.teachers import MIXED, SHARE, Teacher, Teachers, blended
 
 if TYPE_CHECKING:
     import keras
@@ -192,6 +192,8 @@ def fine_tune(
     if fitting.epochs is None or mixup is None or remember is None:
         raise ValueError("expected epochs, mixup and remember, got none: take FineTuneSettings.of")
     seed_everything(fitting.seed)
+    if teachers:
+        train = replace(train, mixed=MIXED)
     count = layers_that_learn(backbone, settings.layers)
     cut = _cut(backbone, count)
     rest = keras.Model(cut, backbone.output)
@@ -419,12 +421,14 @@ def _activations_of(
 
     decoded: dict[PreprocessSpec, Kept] = {}
 
-    def read_once(index: int, epoch: int, how: PreprocessSpec) -> Pixels:
-        pixels = decoded[how].row(index, partial(photographs.decode, index, how))
-        return photographs.change(pixels, index, epoch, how)
+    def decode(index: int, how: PreprocessSpec) -> Pixels:
+        return decoded[how].row(index, partial(photographs.decode, index, how))
 
     def run(index: int, epoch: int) -> Vectors:
-        read = cache(partial(read_once, index, epoch))  # teachers may want the same pixels
+        @cache  # teachers may want the same pixels
+        def read(how: PreprocessSpec) -> Pixels:
+            return photographs.read(index, epoch, how, decode)
+
         found = [to_input(read(spec), spec).ravel()] if learns_all else []
         if wanted:
             with runners.borrowed() as runner:
@@ -481,7 +485,10 @@ def _batches(
         chosen = np.array_split(order, steps)[step]
         found = {**activations(chosen, epoch), SCORES: targets[chosen]}
         if _ANSWERS in found:
-            found[SCORES] = blended(found[SCORES], found[_ANSWERS], truth[chosen])
+            # A label does not say what else shows through.
+            whole = [photographs.showing_through(int(index), epoch) is None for index in chosen]
+            known = np.where(whole, truth[chosen], -1)
+            found[SCORES] = blended(found[SCORES], found[_ANSWERS], known)
         values = [found[name] for name in names] + [weights[chosen]]
         if not mixup:
             return values
@@ -501,8 +508,8 @@ def _batches(
         # What is remembered weighs the same for every class.
         return inputs, values, {SCORES: weight, _PROJECTION: tensorflow.ones_like(weight)}
 
-    whole = epochs or range(1)
-    numbers = tensorflow.data.Dataset.range(whole.start * steps, whole.stop * steps)
+    drawn = epochs or range(1)
+    numbers = tensorflow.data.Dataset.range(drawn.start * steps, drawn.stop * steps)
     options = tensorflow.data.Options()
     # There is nothing to tune, and its thread sleeps for longer and longer, up to a minute: whoever
     # has read the last batch waits until it wakes.

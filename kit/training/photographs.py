@@ -26,6 +26,7 @@ from kit.training.augment import (
 )
 from kit.training.fitting import Truth
 
+_OF_MIXING = 7  # in the seed, so that what is mixed does not depend on how it is changed
 _ROOM = 2 << 30
 """Bytes that each Kept may take on disk; what is beyond them is computed every time."""
 
@@ -81,6 +82,19 @@ def _reserve(path: Path, size: int) -> bool:
 
 
 @dataclass(frozen=True)
+class Other:
+    """Another photograph that shows through one.
+
+    Attributes:
+        index: which of the images.
+        share: its share of the pixels, 0 to 0.5.
+    """
+
+    index: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Photographs:
     """Photographs that a part of the training reads.
 
@@ -91,6 +105,7 @@ class Photographs:
         spec: the preprocessing that turns them into pixels.
         augmentation: the random changes, drawn anew every epoch.
         seed: seed of these changes.
+        mixed: share of the changed forms that another photograph shows through, 0 to 1.
     """
 
     root: Path
@@ -98,23 +113,51 @@ class Photographs:
     spec: PreprocessSpec
     augmentation: Augmentation
     seed: int
+    mixed: float = 0.0
 
     @property
     def truth(self) -> Truth:
         return np.array([image.label for image in self.images], np.int64)
 
-    def read(self, index: int, epoch: int, spec: PreprocessSpec | None = None) -> Pixels:
+    def read(
+        self,
+        index: int,
+        epoch: int,
+        spec: PreprocessSpec | None = None,
+        decode: Callable[[int, PreprocessSpec], Pixels] | None = None,
+    ) -> Pixels:
         """uint8 `[side, side, 3]`; the same arguments give the same pixels.
 
         Args:
             index: which of the images.
             epoch: which of its changed forms.
             spec: another preprocessing than the own, for the same changed form.
+            decode: what to call in place of `decode`, as it may know what that gave before.
 
         Raises DataError where the photograph cannot be read.
         """
-        spec = spec or self.spec
-        return self.change(self.decode(index, spec), index, epoch, spec)
+        spec, decode = spec or self.spec, decode or self.decode
+
+        def changed_form(index: int) -> Pixels:
+            drawing = drawing_for(self.images[index].digest, self.seed, epoch)
+            return changed(decode(index, spec), spec, self.augmentation, drawing)
+
+        pixels = changed_form(index)
+        if (other := self.showing_through(index, epoch)) is None:
+            return pixels
+        share = np.float32(other.share)
+        mixed = (1 - share) * pixels + share * changed_form(other.index)
+        return np.rint(mixed).astype(np.uint8)
+
+    def showing_through(self, index: int, epoch: int) -> Other | None:
+        """What else is seen in a changed form, drawn anew every epoch; None: nothing."""
+        if not self.mixed or self.augmentation == Augmentation():
+            return None
+        digest = self.images[index].digest
+        random = np.random.default_rng((self.seed, epoch, int(digest[:16], 16), _OF_MIXING))
+        if random.random() >= self.mixed:
+            return None
+        return Other(int(random.integers(len(self.images))), random.uniform(0, 0.5))
 
     def decode(self, index: int, spec: PreprocessSpec) -> Pixels:
         """What `read` changes, the same in every epoch: uint8 `[larger, larger, 3]`."""
@@ -123,11 +166,6 @@ class Photographs:
             return read_to_change(path, spec, self.augmentation)
         except ImageError as error:
             raise no_longer_readable(path, str(error)) from error
-
-    def change(self, pixels: Pixels, index: int, epoch: int, spec: PreprocessSpec) -> Pixels:
-        """The rest of `read`, on what `decode` gave."""
-        drawing = drawing_for(self.images[index].digest, self.seed, epoch)
-        return changed(pixels, spec, self.augmentation, drawing)
 
     def decoded(self, file: Path, spec: PreprocessSpec) -> Kept:
         """A place for what `decode` gives; none where photographs are read only once."""

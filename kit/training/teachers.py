@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SHARE = 2 / 3
 """Share of the teachers' answer in the target of a labelled photograph; the label has the rest."""
+MIXED = 0.5
+"""Share of the changed photographs that another one shows through while teachers answer: they say
+what is seen of both, and no label counts. It keeps a student from learning the photographs by heart
+(Beyer et al. 2022 mix all of theirs)."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, fine_tune
 from kit.training.fitting import FitSettings, scores_of
 from kit.training.learning import to_tflite
 from kit.training.photographs import Photographs
-from kit.training.teachers import Teacher
+from kit.training.teachers import MIXED, Teacher
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -738,6 +738,7 @@ TEACHERS = (("red", "blue", "green"), SIDE, 1.0), (("green", "blue", "red"), 2 *
 
 def answers_by_hand(photographs, epoch):
     """The teachers' mean for each photograph, by Keras, from its changed pixels at their sizes."""
+    photographs = replace(photographs, mixed=MIXED)
     found = []
     for index in range(len(photographs.images)):
         answers = []
@@ -764,7 +765,7 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     def watched(photographs, *arguments):
         made = real(photographs, *arguments)
         found = [targets for _, targets, _ in made]
-        seen[photographs is train] = np.concatenate(
+        seen[photographs is not validation] = np.concatenate(
             [(one["scores"] if remember else one).numpy() for one in found]
         )
         return made
@@ -780,13 +781,35 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     order = np.arange(len(train.images))
     np.random.default_rng((fitting.seed, 0)).shuffle(order)
     answers = answers_by_hand(train, 0)
+    mixed = [replace(train, mixed=MIXED).showing_through(index, 0) is not None for index in order]
+    assert 0.25 < np.mean(mixed) < 0.75
     expected = [
         answers[index]
-        if train.truth[index] < 0
+        if train.truth[index] < 0 or is_mixed
         else (np.eye(CLASSES)[train.truth[index]] + 2 * answers[index]) / 3
-        for index in order
+        for index, is_mixed in zip(order, mixed, strict=True)
     ]
     assert seen[True] == pytest.approx(np.stack(expected), abs=1e-5)
+
+
+def test_half_of_the_changed_photographs_show_another_one_through(parts):
+    train, validation = parts("photo")
+    mixed = replace(train, mixed=MIXED)
+    places = [(index, epoch) for index in range(len(train.images)) for epoch in range(20)]
+    others = {place: mixed.showing_through(*place) for place in places}
+    seen = [other for other in others.values() if other is not None]
+    assert np.mean([other is not None for other in others.values()]) == pytest.approx(0.5, abs=0.1)
+    assert {other.index for other in seen} == set(range(len(train.images)))
+    assert 0 <= min(other.share for other in seen) < 0.05
+    assert 0.45 < max(other.share for other in seen) <= 0.5
+    for (index, epoch), other in [*others.items()][:40]:
+        expected = train.read(index, epoch).astype(float)
+        if other is not None:
+            through = train.read(other.index, epoch).astype(float)
+            expected += other.share * (through - expected)
+        assert np.abs(mixed.read(index, epoch) - expected).max() <= 0.501
+    # What never changes is kept, and so is never mixed.
+    assert replace(validation, mixed=1.0).showing_through(0, 0) is None
 
 
 def test_a_photograph_without_a_label_weighs_one_whatever_the_classes(parts):
