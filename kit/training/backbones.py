@@ -119,8 +119,9 @@ BACKBONES: Mapping[str, Backbone] = {
         weights_address=_ADDRESS + "mobilenet/mobilenet_{v1_alpha}_{resolution}_tf_no_top.h5",
         options={},
         fine_tuning=FineTuning(learning_rate=0.03, epochs=40, mixup=0.2),
-        # So narrow a network does not learn by heart what it sees: mixing costs it accuracy.
-        fine_tuning_of_width={0.25: FineTuning(learning_rate=0.03)},
+        # So narrow a network does not learn by heart what it sees: mixing costs it accuracy, and it
+        # goes on learning from teachers.
+        fine_tuning_of_width={0.25: FineTuning(learning_rate=0.03, taught_epochs=96)},
     ),
     "mobilenet_v2": Backbone(
         builder="MobileNetV2",

@@ -189,7 +189,7 @@ def test_a_student_learns_for_longer():
         options_of(train_settings("best", alpha=0.25, **more))["fine_tune_epochs"]
         for more in ({}, {"teacher": ["run"]}, {"teacher": ["run"], "fine_tune_epochs": 5})
     ]
-    assert epochs == [24, 48, 5]
+    assert epochs == [24, 96, 5]
 
 
 # ---------------------------------------------------------------- whole trainings
