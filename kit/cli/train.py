@@ -157,8 +157,8 @@ class FineTuneOptions:
         float | None,
         option(
             FINE_TUNING,
-            "Parameter of the beta distribution by which fine-tuning mixes pairs of images; 0 "
-            "mixes none.",
+            "Parameter of the beta distribution by which fine-tuning mixes pairs of images and "
+            "their labels; 0 mixes none.",
             min=0,
             show_default=f"0; with --recipe best {OF_THE_BACKBONE}, and 0 with a teacher",
         ),

@@ -119,8 +119,8 @@ BACKBONES: Mapping[str, Backbone] = {
         weights_address=_ADDRESS + "mobilenet/mobilenet_{v1_alpha}_{resolution}_tf_no_top.h5",
         options={},
         fine_tuning=FineTuning(learning_rate=0.03, epochs=40, mixup=0.2),
-        # So narrow a network does not learn by heart what it sees: mixing costs it accuracy, and it
-        # goes on learning from teachers.
+        # So narrow a network learns little by heart from labels, and mixup costs it accuracy. From
+        # teachers it goes on learning.
         fine_tuning_of_width={0.25: FineTuning(learning_rate=0.03, taught_epochs=96)},
     ),
     "mobilenet_v2": Backbone(

@@ -81,8 +81,8 @@ class FineTuneSettings:
         remember: weight of the remembering term beside the cross-entropy: 1 minus the cosine of
             the pretrained bottleneck of the same changed photograph and a linear projection of the
             one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
-            features). With teachers it is beside the labels' share of the cross-entropy, a third.
-            0: none. None: the backbone's own.
+            features). With teachers a third of it counts, as much as a label does. 0: none. None: the
+            backbone's own.
         interpolate: share of the way from the pretrained network, with the head, to the fine-tuned
             one that is kept, above 0, at most 1 (see kit.training.interpolation). None: the least
             that the validation part tolerates.
@@ -127,7 +127,7 @@ class FineTuneSettings:
 
         Args:
             own: the backbone's.
-            taught: whether teachers answer too: more epochs pay then, and mixing images costs.
+            taught: whether teachers answer too: more epochs pay then, and mixup costs accuracy.
         """
         fitting, epochs = self.fitting, own.taught_epochs if taught else own.epochs
         return replace(
@@ -205,7 +205,7 @@ def fine_tune(
     further: dict[str, Further] = {}
     if remember:
         outputs[_PROJECTION] = _projected(bottleneck)
-        # Beside the labels' own share of the cross-entropy, as without teachers.
+        # As much less as a label counts beside teachers.
         weight = remember * (1 - SHARE) if teachers else remember
         further[_PROJECTION] = Further(_one_minus_cosine, weight)
     model = keras.Model(inputs, outputs if further else outputs[SCORES])

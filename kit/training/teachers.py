@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     import keras
 
 SHARE = 2 / 3
-"""Share of the teachers' answer in the target of a labelled photograph; the label has the rest."""
+"""Share of the teachers' answer in the target of a labelled photograph that nothing shows through;
+the label has the rest."""
 MIXED = 0.5
-"""Share of the changed photographs that another one shows through while teachers answer: they say
-what is seen of both, and no label counts. It keeps a student from learning the photographs by heart
-(Beyer et al. 2022 mix all of theirs)."""
+"""Share of the changed photographs that another one shows through while teachers answer: the target
+is what they say of both. It keeps a student from learning the photographs by heart (Beyer et al.
+2022 mix all of theirs)."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def blended(targets: Vectors, answers: Vectors, truth: Truth) -> Vectors:
     Args:
         targets: one-hot labels, float32 `[images, labels]`.
         answers: the teachers' scores, of the same shape.
-        truth: label indices, int64 `[images]`; below 0 for a photograph without a label, whose
-            target is the teachers' answer alone.
+        truth: label indices, int64 `[images]`; below 0 for a photograph without a label, or one
+            that another shows through: the target is the teachers' answer alone.
 
     Returns:
         float32 `[images, labels]`.

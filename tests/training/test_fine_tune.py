@@ -759,15 +759,16 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     train, validation = parts("photo")
     without = [replace(image, label=-1) for image in train.images[:4]]
     train = replace(train, images=[*train.images[4:], *without])
-    seen = {}
+    seen, inputs = {}, {}
     real = module._batches
 
     def watched(photographs, *arguments):
         made = real(photographs, *arguments)
-        found = [targets for _, targets, _ in made]
+        shown, found, _ = zip(*made, strict=True)
         seen[photographs is not validation] = np.concatenate(
             [(one["scores"] if remember else one).numpy() for one in found]
         )
+        inputs[photographs is not validation] = np.concatenate(shown)
         return made
 
     monkeypatch.setattr(module, "_batches", watched)
@@ -790,6 +791,10 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
         for index, is_mixed in zip(order, mixed, strict=True)
     ]
     assert seen[True] == pytest.approx(np.stack(expected), abs=1e-5)
+    if layers == ALL:  # the student sees pixels, the same ones
+        both = replace(train, mixed=MIXED)
+        pixels = [to_input(both.read(index, 0), train.spec) for index in order]
+        assert inputs[True] == pytest.approx(np.stack(pixels), abs=1e-6)
 
 
 def test_half_of_the_changed_photographs_show_another_one_through(parts):
