@@ -81,8 +81,8 @@ class FineTuneSettings:
         remember: weight of the remembering term beside the cross-entropy: 1 minus the cosine of
             the pretrained bottleneck of the same changed photograph and a linear projection of the
             one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
-            features). With teachers a third of it counts, as much as a label does. 0: none. None: the
-            backbone's own.
+            features). With teachers a third of it counts, as much as a label does. 0: none. None:
+            the backbone's own.
         interpolate: share of the way from the pretrained network, with the head, to the fine-tuned
             one that is kept, above 0, at most 1 (see kit.training.interpolation). None: the least
             that the validation part tolerates.
