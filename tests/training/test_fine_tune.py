@@ -448,10 +448,10 @@ def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
 def watched(monkeypatch):
     """What was read of each photograph, and how often the frozen layers ran."""
     pixels, runs = {}, []
-    change, run = Photographs.change, module.Runner.run
+    read, run = Photographs.read, module.Runner.run
 
-    def changing(self, before, index, *arguments):
-        found = change(self, before, index, *arguments)
+    def reading(self, index, *arguments):
+        found = read(self, index, *arguments)
         pixels.setdefault(self.images[index].path, []).append(found.tobytes())
         return found
 
@@ -459,7 +459,7 @@ def watched(monkeypatch):
         runs.append(1)
         return run(self, *arguments)
 
-    monkeypatch.setattr(Photographs, "change", changing)
+    monkeypatch.setattr(Photographs, "read", reading)
     monkeypatch.setattr(module.Runner, "run", running)
     return pixels, runs
 
