@@ -103,13 +103,13 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
 """By the name that `--augment` takes."""
 
 
-def drawing_for(digest: str, seed: int, variant: int) -> np.random.Generator:
+def drawing_for(digest: str, seed: int, variant: int, *purpose: int) -> np.random.Generator:
     """The random generator that decides how a photograph is changed.
 
     It depends on the SHA-256 of the content, in hexadecimal, and not on the photograph's place in
-    the data set or the order of work.
+    the data set or the order of work. With a purpose it gives other values than without.
     """
-    return np.random.default_rng((seed, variant, int(digest[:16], 16)))
+    return np.random.default_rng((seed, variant, int(digest[:16], 16), *purpose))
 
 
 def read_augmented(

@@ -26,7 +26,7 @@ from kit.training.augment import (
 )
 from kit.training.fitting import Truth
 
-_OF_MIXING = 7  # in the seed, so that what is mixed does not depend on how it is changed
+_OF_MIXING = 7  # a purpose of drawing_for
 _ROOM = 2 << 30
 """Bytes that each Kept may take on disk; what is beyond them is computed every time."""
 
@@ -153,8 +153,7 @@ class Photographs:
         """What else is seen in a changed form, drawn anew every epoch; None: nothing."""
         if not self.mixed or self.augmentation == Augmentation():
             return None
-        digest = self.images[index].digest
-        random = np.random.default_rng((self.seed, epoch, int(digest[:16], 16), _OF_MIXING))
+        random = drawing_for(self.images[index].digest, self.seed, epoch, _OF_MIXING)
         if random.random() >= self.mixed:
             return None
         return Other(int(random.integers(len(self.images))), random.uniform(0, 0.5))

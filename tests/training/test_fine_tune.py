@@ -738,7 +738,6 @@ TEACHERS = (("red", "blue", "green"), SIDE, 1.0), (("green", "blue", "red"), 2 *
 
 def answers_by_hand(photographs, epoch):
     """The teachers' mean for each photograph, by Keras, from its changed pixels at their sizes."""
-    photographs = replace(photographs, mixed=MIXED)
     found = []
     for index in range(len(photographs.images)):
         answers = []
@@ -781,8 +780,9 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     assert np.array_equal(seen[False], np.eye(CLASSES)[validation.truth])  # labels decide there
     order = np.arange(len(train.images))
     np.random.default_rng((fitting.seed, 0)).shuffle(order)
-    answers = answers_by_hand(train, 0)
-    mixed = [replace(train, mixed=MIXED).showing_through(index, 0) is not None for index in order]
+    both = replace(train, mixed=MIXED)
+    answers = answers_by_hand(both, 0)
+    mixed = [both.showing_through(index, 0) is not None for index in order]
     assert 0.25 < np.mean(mixed) < 0.75
     expected = [
         answers[index]
@@ -792,7 +792,6 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     ]
     assert seen[True] == pytest.approx(np.stack(expected), abs=1e-5)
     if layers == ALL:  # the student sees pixels, the same ones
-        both = replace(train, mixed=MIXED)
         pixels = [to_input(both.read(index, 0), train.spec) for index in order]
         assert inputs[True] == pytest.approx(np.stack(pixels), abs=1e-6)
 
