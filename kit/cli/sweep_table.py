@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kit.cli.terminal import TerminalReporter
+from kit.reporting import duration
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -72,8 +73,6 @@ def _live() -> Live:
 def _table(progress: Progress) -> Table:
     from rich.markup import escape
     from rich.table import Table
-
-    from kit.sweep.progress import duration
 
     left = progress.seconds_left
     caption = "" if left is None else f"about {duration(left)} left"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, duration
 
 WAITING, KEPT, RUNNING, DONE, FAILED = "waiting", "kept", "running", "done", "failed"
 """KEPT is what an earlier call finished."""
@@ -146,11 +146,3 @@ class Board:
 
     def _tell(self) -> None:
         self._reporter.progress(Progress(tuple(self._steps.values()), self._estimate()))
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from kit.errors import TrainingError
 from kit.model.spec import SCORES
-from kit.reporting import Reporter, Silent
+from kit.reporting import Reporter, Silent, duration
 from kit.training.defaults import BATCH_SIZE, EPOCHS, L2, LEARNING_RATE
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from kit.training.checkpoint import Checkpoint
 
+_WORTH_TELLING = 60.0  # seconds that training will still take
 _LEAST_GAIN = 1e-3  # of validation cross-entropy; less is not worth another ten epochs
 
 OPTIMIZERS = ("adam", "sgd")
@@ -253,6 +255,9 @@ def _epoch_callback(
     most = settings.epochs
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+            self.last_end: float | None = None  # of an epoch, in seconds
+
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             values = logs or {}
             record: dict[str, Any] = {"phase": phase} if phase else {}
@@ -265,6 +270,7 @@ def _epoch_callback(
                 f"cross-entropy {record['cross_entropy']:.4f}, "
                 f"validation accuracy {record['validation_accuracy']:.4f}, "
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
+                f"{self.time_left(most - epoch - 1)}"
             )
             if not np.isfinite(record["cross_entropy"]):
                 self.model.stop_training = True
@@ -274,6 +280,16 @@ def _epoch_callback(
             if checkpoint is not None:
                 checkpoint.save(self.model, best, history)
             self.model.stop_training = _finished(history, settings, most)
+
+        def time_left(self, epochs: int) -> str:
+            """Nothing where it is short, or not known: after one epoch, with its compilation, or
+            where training may end before its last one."""
+            now, before = time.monotonic(), self.last_end
+            self.last_end = now
+            if before is None or settings.schedule != "cosine":
+                return ""
+            seconds = epochs * (now - before)
+            return f"; about {duration(seconds)} left" if seconds > _WORTH_TELLING else ""
 
     return Epochs()
 

@@ -1,7 +1,9 @@
 """The softmax layer on bottlenecks, on vectors whose best answer is known."""
 
+import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +116,23 @@ def test_the_best_epoch_s_weights_are_kept_and_it_ends_early():
     assert len(history) == best + 1 + settings.patience < settings.epochs
     assert sum(line.startswith("epoch") for line in listener.said) == len(history)
     assert listener.said[-1] == f"kept the weights of epoch {best + 1}"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        ("cosine", ["", "; about 2 min left", "; about 80 s left", "", ""]),
+        ("constant", [""] * 5),  # it may end at any time
+    ],
+)
+def test_the_time_left_is_told(schedule, told, monkeypatch):
+    clock = itertools.count(step=40.0)
+    monkeypatch.setattr("kit.training.fitting.time", SimpleNamespace(monotonic=clock.__next__))
+    listener = Listener()
+    settings = replace(SETTINGS, epochs=5, schedule=schedule)
+    train_head(blobs(30, 1), blobs(9, 2), 3, settings, reporter=listener)
+    lines = [line for line in listener.said if line.startswith("epoch")]
+    assert ["".join(line.partition("; ")[1:]) for line in lines] == told
 
 
 @pytest.mark.slow
