@@ -29,7 +29,7 @@ _ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What a family's layers learn best with, by measurement (docs/explanation/training.md).
+    """What a family's layers learn best with, by measurement (docs/explanation/training-runs.md).
 
     Attributes:
         learning_rate: rate at the start of stochastic gradient descent with batches of 32.
