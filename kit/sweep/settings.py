@@ -22,7 +22,7 @@ from kit.runtime.images import read_image
 from kit.runtime.interpreter import interpreter_name
 from kit.sweep.judge import Limits
 from kit.training.defaults import DEFAULT_BACKBONE
-from kit.training.fine_tune import NONE
+from kit.training.layers import NONE
 from kit.workflows.options import options_of, toml, train_settings
 from kit.workflows.train_settings import TrainSettings
 

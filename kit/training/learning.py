@@ -37,16 +37,11 @@ from kit.training.backbones import BackboneChoice, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import DEFAULT_VARIANTS, FINE_TUNED_VARIANTS
-from kit.training.fine_tune import (
-    ALL,
-    MOST,
-    NONE,
-    FineTuneSettings,
-    fine_tune,
-)
+from kit.training.fine_tune import FineTuneSettings, fine_tune
 from kit.training.fitting import FitSettings, Truth, Vectors
 from kit.training.head import train_head
 from kit.training.interpolation import Arrays, between, least_share
+from kit.training.layers import ALL, MOST, NONE
 from kit.training.photographs import Kept, Photographs, no_longer_readable
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights

@@ -21,7 +21,8 @@ from kit.training.defaults import (
     FINE_TUNED_VARIANTS,
     default_alpha,
 )
-from kit.training.fine_tune import NONE, SCREENING_TOLERANCE
+from kit.training.fine_tune import SCREENING_TOLERANCE
+from kit.training.layers import NONE
 from kit.training.learning import RECIPES
 from kit.workflows.train_settings import TrainSettings
 

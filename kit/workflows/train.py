@@ -30,8 +30,8 @@ from kit.runtime.images import read_image
 from kit.runtime.parallel import default_threads, ordered_map
 from kit.training.backbones import BackboneChoice, choose
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import NONE, layers_that_learn
 from kit.training.fitting import Vectors
+from kit.training.layers import NONE, layers_that_learn
 from kit.training.learning import BackboneSource, Learned, learn
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights, find_weights, load_backbone

@@ -11,8 +11,9 @@ from kit.export.exported import Gates
 from kit.export.modes import check_modes
 from kit.export.representative import IMAGES
 from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIANTS
-from kit.training.fine_tune import NONE, FineTuneSettings
+from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
+from kit.training.layers import NONE
 from kit.training.learning import LearnSettings
 
 

@@ -15,12 +15,15 @@ from kit.data import scan_images
 from kit.errors import DataError
 from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
+from kit.runtime.interpreter import Runner
 from kit.training import fine_tune as module
 from kit.training import photographs as kept_between_epochs
 from kit.training.augment import AUGMENTATIONS
+from kit.training.batches import Activations, batches_of
 from kit.training.checkpoint import Checkpoint
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings, fine_tune
+from kit.training.fine_tune import FineTuneSettings, fine_tune
 from kit.training.fitting import FitSettings, scores_of
+from kit.training.layers import ALL, MOST, NONE, cut_before, layers_that_learn, set_trainable
 from kit.training.learning import to_tflite
 from kit.training.photographs import Photographs
 from kit.training.teachers import MIXED, Teacher
@@ -167,8 +170,8 @@ def test_batch_normalisation_learns_with_its_own_convolution(layers):
 
     backbone = branched()
     names = [layer.name for layer in backbone.layers if hasattr(layer, "kernel")]
-    rest = keras.Model(module._cut(backbone, layers), backbone.output)
-    module._set_trainable(rest, layers)
+    rest = keras.Model(cut_before(backbone, layers), backbone.output)
+    set_trainable(rest, layers)
     inside = [name for name in names if name in {layer.name for layer in rest.layers}]
     learning = [name for name in inside if rest.get_layer(name).trainable]
     assert learning == names[-layers:]
@@ -194,11 +197,11 @@ def test_how_many_layers_learn():
     from kit.training.backbones import build, choose
 
     backbone = build(choose("mobilenet_v1", 0.25, 64), None)
-    assert module.layers_that_learn(backbone, ALL) == 27  # 13 pairs after the first
-    assert module.layers_that_learn(backbone, MOST) == most_by_hand(64) < 27
-    assert [module.layers_that_learn(backbone, number) for number in (1, 27)] == [1, 27]
+    assert layers_that_learn(backbone, ALL) == 27  # 13 pairs after the first
+    assert layers_that_learn(backbone, MOST) == most_by_hand(64) < 27
+    assert [layers_that_learn(backbone, number) for number in (1, 27)] == [1, 27]
     # Of the small one: `in_second` and `last` work on maps of 4, `between` on one of 8.
-    assert module.layers_that_learn(network(), MOST) == 2
+    assert layers_that_learn(network(), MOST) == 2
 
 
 @pytest.mark.parametrize("layers", [7, 1000])
@@ -259,7 +262,7 @@ def check_cut(backbone, layers):
     """The two parts, one after the other, are the whole; what learns is all in the second."""
     import keras
 
-    cut = module._cut(backbone, layers)
+    cut = cut_before(backbone, layers)
     first, rest = keras.Model(backbone.input, cut), keras.Model(cut, backbone.output)
     images = np.random.default_rng(0).uniform(-1, 1, (2, *backbone.input.shape[1:]))
     expected = np.asarray(backbone(images))
@@ -283,7 +286,7 @@ def test_no_shortcut_of_mobilenet_v2_passes_the_cut_by(with_shortcuts, layers):
 def test_the_cut_is_not_in_the_middle_of_a_shortcut():
     """Where the first that learns is inside a block, all of the block is run in Keras."""
     backbone = network()
-    names = [module._cut(backbone, layers)._keras_history.operation.name for layers in (4, 5)]
+    names = [cut_before(backbone, layers)._keras_history.operation.name for layers in (4, 5)]
     assert names == ["stem_relu", "stem_relu"]
 
 
@@ -380,7 +383,7 @@ def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
     count = len(train.images)
 
     def batches(mixup, epochs=range(2)):
-        made = module._batches(train, Digits(), CLASSES, FITTING, epochs, mixup)
+        made = batches_of(train, Digits(), CLASSES, FITTING, epochs, mixup)
         return [(shown.numpy(), labels.numpy()) for shown, labels, _ in made]
 
     of_photographs = np.eye(CLASSES, dtype=np.float32)[train.truth]
@@ -401,7 +404,7 @@ def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
 
 def test_no_thread_that_tunes_the_batches_keeps_the_end_of_training_waiting(parts):
     train, _ = parts()
-    batches = module._batches(train, Digits(), CLASSES, FITTING)
+    batches = batches_of(train, Digits(), CLASSES, FITTING)
     assert batches.options().autotune.enabled is False
 
 
@@ -418,7 +421,7 @@ def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
 
     def epochs_of(chosen, seed=0):
         fitting = replace(FITTING, seed=seed)
-        batches = module._batches(train, Numbers(), CLASSES, fitting, chosen)
+        batches = batches_of(train, Numbers(), CLASSES, fitting, chosen)
         shown = [(numbers.numpy(), labels.numpy()) for numbers, labels, _ in batches]
         steps = fitting.steps(len(train.images))
         assert {len(numbers) for numbers, _ in shown} <= {7, 8}  # none is much smaller
@@ -448,7 +451,7 @@ def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
 def watched(monkeypatch):
     """What was read of each photograph, and how often the frozen layers ran."""
     pixels, runs = {}, []
-    read, run = Photographs.read, module.Runner.run
+    read, run = Photographs.read, Runner.run
 
     def reading(self, index, *arguments):
         found = read(self, index, *arguments)
@@ -460,7 +463,7 @@ def watched(monkeypatch):
         return run(self, *arguments)
 
     monkeypatch.setattr(Photographs, "read", reading)
-    monkeypatch.setattr(module.Runner, "run", running)
+    monkeypatch.setattr(Runner, "run", running)
     return pixels, runs
 
 
@@ -515,7 +518,7 @@ def test_what_is_kept_is_half_as_precise_in_every_epoch(parts, tmp_path):
     values = np.random.default_rng(0).normal(size=(len(train.images), 3)).astype(np.float32)
     left = iter(values)
     parts_of_one = {"a": (2,), "b": (1, 1)}
-    activations = module._Activations(train, parts_of_one, lambda *_: next(left), tmp_path / "kept")
+    activations = Activations(train, parts_of_one, lambda *_: next(left), tmp_path / "kept")
     order = np.arange(4)
     each = [activations(order[index : index + 1], 0) for index in order]
     together = activations(order, 1)
@@ -759,7 +762,7 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     without = [replace(image, label=-1) for image in train.images[:4]]
     train = replace(train, images=[*train.images[4:], *without])
     seen, inputs = {}, {}
-    real = module._batches
+    real = module.batches_of
 
     def watched(photographs, *arguments):
         made = real(photographs, *arguments)
@@ -770,7 +773,7 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
         inputs[photographs is not validation] = np.concatenate(shown)
         return made
 
-    monkeypatch.setattr(module, "_batches", watched)
+    monkeypatch.setattr(module, "batches_of", watched)
     fitting = replace(FITTING, epochs=1)
     settings = FineTuneSettings(layers, fitting=fitting, remember=remember)
     fine_tune(
@@ -820,7 +823,7 @@ def test_a_photograph_without_a_label_weighs_one_whatever_the_classes(parts):
     train, _ = parts()
     without = [replace(image, label=-1) for image in train.images[:9]]
     train = replace(train, images=[*train.images[9:], *without])
-    batches = module._batches(train, Digits(), CLASSES, FITTING, range(1))
+    batches = batches_of(train, Digits(), CLASSES, FITTING, range(1))
     weights = {}
     for shown, _, weight in batches:
         weights.update(zip(shown.numpy().argmax(axis=1), weight.numpy(), strict=True))

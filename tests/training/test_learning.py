@@ -14,9 +14,10 @@ from kit.errors import DataError
 from kit.training import learning as module
 from kit.training.augment import AUGMENTATIONS
 from kit.training.backbones import BACKBONES, FineTuning, choose
-from kit.training.fine_tune import ALL, MOST, NONE, FineTuneSettings
+from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
+from kit.training.layers import ALL, MOST, NONE
 from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn, training_spec
 from kit.training.photographs import Photographs
 
