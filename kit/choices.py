@@ -17,7 +17,7 @@ PARTS = ("train", "validation", "test")
 """Parts of a split; see kit.data."""
 
 RECIPE_NAMES = ("quick", "best", "max")
-"""See kit.training.learning."""
+"""See kit.training.recipes."""
 
 SWEEP_RECIPE_NAMES = RECIPE_NAMES[:2]
 """Those that compare networks: with `max`, a sweep would fit the same teachers for each."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from kit.training.backbones import choose as choose
     from kit.training.fine_tune import FineTuneSettings as FineTuneSettings
     from kit.training.fitting import FitSettings as FitSettings
-    from kit.training.learning import RECIPES as RECIPES
-    from kit.training.learning import LearnSettings as LearnSettings
+    from kit.training.recipes import RECIPES as RECIPES
+    from kit.training.recipes import LearnSettings as LearnSettings
     from kit.training.weights import find_weights as find_weights
     from kit.training.weights import pull_weights as pull_weights
 
@@ -25,8 +25,8 @@ __getattr__, __dir__, __all__ = exports(
         "BACKBONES": "kit.training.backbones",
         "FineTuneSettings": "kit.training.fine_tune",
         "FitSettings": "kit.training.fitting",
-        "LearnSettings": "kit.training.learning",
-        "RECIPES": "kit.training.learning",
+        "LearnSettings": "kit.training.recipes",
+        "RECIPES": "kit.training.recipes",
         "choose": "kit.training.backbones",
         "find_weights": "kit.training.weights",
         "pull_weights": "kit.training.weights",

@@ -9,16 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from converters.tflite import convert_model
-from kit.choices import RECIPE_NAMES
 from kit.data import Dataset, LabelledImage
 from kit.evaluation.calibration import (
     at_temperature,
@@ -32,17 +30,17 @@ from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
 from kit.reporting import Reporter
 from kit.runtime.parallel import default_threads, ordered_map
-from kit.training.augment import AUGMENTATIONS, Augmentation
+from kit.training.augment import Augmentation
 from kit.training.backbones import BackboneChoice, taking_pixels
 from kit.training.bottlenecks import extract_bottlenecks
 from kit.training.checkpoint import Checkpoint
-from kit.training.defaults import DEFAULT_VARIANTS, FINE_TUNED_VARIANTS
 from kit.training.fine_tune import FineTuneSettings, fine_tune
-from kit.training.fitting import FitSettings, Truth, Vectors
+from kit.training.fitting import Truth, Vectors
 from kit.training.head import train_head
 from kit.training.interpolation import Arrays, between, least_share
-from kit.training.layers import ALL, MOST, NONE
+from kit.training.layers import ALL, NONE
 from kit.training.photographs import Kept, Photographs, no_longer_readable
+from kit.training.recipes import LearnSettings
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights
 
@@ -53,62 +51,6 @@ _BATCH_SIZE = 64  # images a batch
 _STRIDE = 32  # of every backbone: input pixels for one place of its last map
 _LEAST_SIDE = 128
 """In pixels: MobileNet v2 0.35 for 128 was right less often after it learnt at 96."""
-
-
-@dataclass(frozen=True)
-class LearnSettings:
-    """How a classifier is fitted.
-
-    Attributes:
-        fitting: how the head (with random weights: the whole network) is trained.
-        fine_tune: how the backbone's last layers are trained after it.
-        augment: key of kit.training.augment.AUGMENTATIONS.
-        variants: changed forms of each photograph whose bottlenecks the head sees besides the
-            photograph itself. Fine-tuning changes photographs anew every epoch.
-    """
-
-    fitting: FitSettings = field(default_factory=FitSettings)
-    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
-    augment: str = "none"
-    variants: int = DEFAULT_VARIANTS
-
-    def __post_init__(self) -> None:
-        if self.augment not in AUGMENTATIONS:
-            raise ValueError(
-                f"expected an augmentation of {', '.join(AUGMENTATIONS)}, got {self.augment!r}"
-            )
-        if self.variants < 0:
-            raise ValueError(f"expected variants of at least 0, got {self.variants}")
-
-    @property
-    def augmentation(self) -> Augmentation:
-        return AUGMENTATIONS[self.augment]
-
-
-_QUICK = LearnSettings()
-_BEST = LearnSettings(
-    fitting=FitSettings(label_smoothing=0.1),
-    fine_tune=FineTuneSettings(
-        layers=MOST,
-        fitting=FitSettings(
-            epochs=None,
-            learning_rate=None,
-            batch_size=32,
-            optimizer="sgd",
-            schedule="cosine",
-            label_smoothing=0.1,
-        ),
-        mixup=None,
-        remember=None,
-    ),
-    augment="photo",
-    variants=FINE_TUNED_VARIANTS,
-)
-RECIPES: Mapping[str, LearnSettings] = MappingProxyType(
-    dict(zip(RECIPE_NAMES, (_QUICK, _BEST, _BEST), strict=True))
-)
-"""Settings by the name that `--recipe` takes: the head alone; every improvement there is; the same,
-by teachers that are trained before (see kit.workflows.teachers)."""
 
 
 @dataclass(frozen=True)

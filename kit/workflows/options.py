@@ -23,7 +23,7 @@ from kit.training.defaults import (
 )
 from kit.training.fine_tune import SCREENING_TOLERANCE
 from kit.training.layers import NONE
-from kit.training.learning import RECIPES
+from kit.training.recipes import RECIPES
 from kit.workflows.train_settings import TrainSettings
 
 SETTINGS_NAME = "settings.toml"
@@ -91,7 +91,7 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     """The settings that a recipe and options give, as `kit train` understands them.
 
     Args:
-        recipe: a key of kit.training.learning.RECIPES.
+        recipe: a key of kit.training.recipes.RECIPES.
         options: by the names of `kit train`'s options, with underscores; None: not given. What is
             given comes before the recipe: `train_settings("best", l2=0.02)`.
 

@@ -14,7 +14,7 @@ from kit.training.defaults import DEFAULT_ALPHA, DEFAULT_BACKBONE, DEFAULT_VARIA
 from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.layers import NONE
-from kit.training.learning import LearnSettings
+from kit.training.recipes import LearnSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TrainSettings:
         resize: the resize method.
         data: where labels, groups and given parts come from.
         split: the shares of the parts, the seed and the groups.
-        fitting, fine_tune, augment, variants: see kit.training.learning.LearnSettings.
+        fitting, fine_tune, augment, variants: see kit.training.recipes.LearnSettings.
         teachers: run folders of the classifiers by whose answers, besides the labels, the
             backbone's layers learn (see kit.training.teachers).
         unlabelled: a folder of photographs that are learnt by the teachers' answers alone.

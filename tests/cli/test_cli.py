@@ -426,7 +426,7 @@ def learning_of(trained, *arguments):
 @pytest.mark.tf
 @pytest.mark.parametrize("recipe", ["quick", "best"])
 def test_a_recipe_is_what_it_says(trained, recipe):
-    from kit.training.learning import RECIPES
+    from kit.training.recipes import RECIPES
 
     assert learning_of(trained, "--recipe", recipe) == RECIPES[recipe]
 

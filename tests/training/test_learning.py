@@ -18,8 +18,9 @@ from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
 from kit.training.layers import ALL, MOST, NONE
-from kit.training.learning import RECIPES, BackboneSource, LearnSettings, learn, training_spec
+from kit.training.learning import BackboneSource, learn, training_spec
 from kit.training.photographs import Photographs
+from kit.training.recipes import RECIPES, LearnSettings
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf

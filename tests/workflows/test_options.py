@@ -9,7 +9,7 @@ from kit.sweep import SweepSettings
 from kit.sweep.settings import sweep_toml
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
-from kit.training.learning import RECIPES
+from kit.training.recipes import RECIPES
 from kit.workflows import teachers as teachers_module
 from kit.workflows.options import _PLACES, options_of, settings_toml, train_settings
 from kit.workflows.train_settings import TrainSettings
