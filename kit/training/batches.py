@@ -163,7 +163,7 @@ def batches_of(
         classes: how many labels there are.
         settings: batch_size, class_weights and seed are used.
         epochs: epochs to draw, each in its own order; None: one epoch in the order given.
-        mixup: see FineTuneSettings.
+        mixup: see kit.training.fine_tune.FineTuneSettings.
     """
     import tensorflow
 

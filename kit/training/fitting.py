@@ -256,7 +256,7 @@ def _epoch_callback(
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-            self.last_end: float | None = None  # of an epoch, in seconds
+            self.ended: float | None = None  # the last epoch, by the clock's seconds
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             values = logs or {}
@@ -264,13 +264,17 @@ def _epoch_callback(
             for name, value in _RECORD.items():
                 record[name] = float(values[value if value in values else _OF_SCORES[value]])
             history.append(record)
+            now, before = time.monotonic(), self.ended
+            # The first epoch takes longer, with its compilation.
+            seconds = 0.0 if before is None else (most - epoch - 1) * (now - before)
+            self.ended = now
             reporter.say(
                 f"{phase or 'epoch'} {epoch + 1:3d}: "
                 f"train accuracy {record['accuracy']:.4f}, "
                 f"cross-entropy {record['cross_entropy']:.4f}, "
                 f"validation accuracy {record['validation_accuracy']:.4f}, "
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
-                f"{self.time_left(most - epoch - 1)}"
+                f"{_time_left(seconds, settings)}"
             )
             if not np.isfinite(record["cross_entropy"]):
                 self.model.stop_training = True
@@ -281,17 +285,14 @@ def _epoch_callback(
                 checkpoint.save(self.model, best, history)
             self.model.stop_training = _finished(history, settings, most)
 
-        def time_left(self, epochs: int) -> str:
-            """Nothing where it is short, or not known: after one epoch, with its compilation, or
-            where training may end before its last one."""
-            now, before = time.monotonic(), self.last_end
-            self.last_end = now
-            if before is None or settings.schedule != "cosine":
-                return ""
-            seconds = epochs * (now - before)
-            return f"; about {duration(seconds)} left" if seconds > _WORTH_TELLING else ""
-
     return Epochs()
+
+
+def _time_left(seconds: float, settings: FitSettings) -> str:
+    """The end of an epoch's line; empty where it is short, or training may end at any time."""
+    if settings.schedule != "cosine" or seconds <= _WORTH_TELLING:
+        return ""
+    return f"; about {duration(seconds)} for the epochs that are left"
 
 
 _RECORD = {

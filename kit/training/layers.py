@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ALL = "all"
 MOST = "most"
 NONE = "none"
+"""What stands for a number of layers (see kit.training.fine_tune.FineTuneSettings)."""
 
 _MOMENTUM = 0.9
 """Momentum of batch normalisation's moving statistics.
@@ -22,7 +23,7 @@ validation would see the old network's statistics for a long time.
 
 
 def layers_that_learn(backbone: keras.Model, layers: int | str) -> int:
-    """How many of the last layers `FineTuneSettings.layers`, not `none`, means for this backbone.
+    """How many of the last layers `all`, `most` or a number stand for in this backbone.
 
     Raises ValueError where it has fewer.
     """
@@ -78,6 +79,7 @@ def inferring(network: keras.Model) -> keras.layers.Layer:
 
 
 def set_trainable(rest: keras.Model, layers: int) -> None:
+    """Lets the last `layers` layers learn; batch normalisation follows its batches faster then."""
     import keras
 
     learning = weighted_layers(rest)[-layers:]

@@ -16,6 +16,7 @@ from kit.training.head import train_head
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
 
+REST = "for the epochs that are left"
 SETTINGS = FitSettings(epochs=12, learning_rate=0.05, batch_size=16)
 
 
@@ -121,7 +122,7 @@ def test_the_best_epoch_s_weights_are_kept_and_it_ends_early():
 @pytest.mark.parametrize(
     ("schedule", "told"),
     [
-        ("cosine", ["", "; about 2 min left", "; about 80 s left", "", ""]),
+        ("cosine", ["", f"; about 2 min {REST}", f"; about 80 s {REST}", "", ""]),
         ("constant", [""] * 5),  # it may end at any time
     ],
 )
