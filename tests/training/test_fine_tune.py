@@ -1,121 +1,39 @@
-"""Fine-tuning: which layers learn, on which pixels, and that a crash costs an epoch and no more."""
+"""Fine-tuning: what learns, from what, and that a crash costs an epoch and no more."""
 
 import shutil
-import tempfile
-from collections import Counter
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 import pytest
-from drawing import draw_folder
+from small_network import (
+    CLASSES,
+    EPOCHS,
+    FITTING,
+    LAYERS,
+    SIDE,
+    SPEC,
+    inputs_of,
+    network,
+    same,
+    weights_by_layer,
+)
 from training_fixtures import MEAN, STD, Listener, colour_network
 
-from kit.data import scan_images
 from kit.errors import DataError
 from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
-from kit.runtime.interpreter import Runner
 from kit.training import fine_tune as module
 from kit.training import photographs as kept_between_epochs
-from kit.training.augment import AUGMENTATIONS
-from kit.training.batches import Activations, batches_of
 from kit.training.checkpoint import Checkpoint
 from kit.training.fine_tune import FineTuneSettings, fine_tune
-from kit.training.fitting import FitSettings, scores_of
-from kit.training.layers import ALL, MOST, NONE, cut_before, layers_that_learn, set_trainable
+from kit.training.fitting import scores_of
+from kit.training.layers import ALL, MOST, NONE
 from kit.training.learning import to_tflite
 from kit.training.photographs import Photographs
 from kit.training.teachers import MIXED, Teacher
 
-pytest_plugins = ["training_fixtures"]
+pytest_plugins = ["small_network"]
 pytestmark = pytest.mark.tf
-
-SIDE = 16
-SPEC = PreprocessSpec(SIDE, mean=MEAN, std=STD)
-CLASSES = 3
-EPOCHS = 3
-FITTING = FitSettings(
-    epochs=EPOCHS, learning_rate=0.05, batch_size=8, l2=0, patience=EPOCHS, optimizer="sgd"
-)
-LAYERS = ("stem", "in_first", "also_in_first", "between", "in_second", "last")
-"""The convolutions of `network`; two stand in parallel to a shortcut, one to another."""
-
-
-def network(seed=3):
-    """A small backbone with two shortcuts and random weights."""
-    import keras
-    from keras.layers import Add, BatchNormalization, Conv2D, GlobalAveragePooling2D, ReLU
-
-    keras.utils.set_random_seed(seed)
-
-    def convolved(values, name, strides=1):
-        values = Conv2D(6, 3, strides, "same", use_bias=False, name=name)(values)
-        return ReLU(name=f"{name}_relu")(BatchNormalization(name=f"{name}_bn")(values))
-
-    inputs = keras.Input((SIDE, SIDE, 3))
-    values = convolved(inputs, "stem", 2)
-    around = convolved(convolved(values, "in_first"), "also_in_first")
-    values = convolved(Add()([values, around]), "between", 2)
-    values = Add()([values, convolved(values, "in_second")])
-    values = convolved(values, "last", 2)
-    backbone = keras.Model(inputs, GlobalAveragePooling2D()(values), name="small")
-    random = np.random.default_rng(seed)
-    for name in LAYERS:  # statistics as of something that was trained before
-        gamma, beta, mean, variance = backbone.get_layer(f"{name}_bn").get_weights()
-        backbone.get_layer(f"{name}_bn").set_weights(
-            [gamma, beta, mean + random.normal(0, 0.1, mean.shape), variance * 0.7]
-        )
-    return backbone
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return draw_folder(tmp_path / "images", {"blue": 12, "green": 12, "red": 9}, side=24)
-
-
-@pytest.fixture
-def parts(folder):
-    """Photographs to train on, and to validate with: `parts(augment)`."""
-    images = scan_images(folder).images
-    validation = [image for image in images if image.path.endswith(("0.png", "1.png"))]
-    train = [image for image in images if image not in validation]
-
-    def made(augment="none", seed=0):
-        return (
-            Photographs(folder, train, SPEC, AUGMENTATIONS[augment], seed),
-            Photographs(folder, validation, SPEC, AUGMENTATIONS["none"], seed),
-        )
-
-    return made
-
-
-@pytest.fixture
-def tune(parts):
-    """Fine-tunes: `tune(layers, ...)` gives backbone, model and history."""
-
-    def run(
-        layers, augment="none", backbone=None, head=None, fitting=FITTING, learns=True, **others
-    ):
-        backbone = backbone or network()
-        settings = FineTuneSettings(layers, learns, fitting)
-        tuned = fine_tune(backbone, head, *parts(augment), CLASSES, settings, to_tflite, **others)
-        return backbone, *tuned
-
-    return run
-
-
-def weights_by_layer(model):
-    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-
-
-def same(one, other):
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
-
-
-def inputs_of(photographs):
-    pixels = [photographs.read(index, 0) for index in range(len(photographs.images))]
-    return np.stack([to_input(one, SPEC) for one in pixels])
 
 
 def cross_entropy(scores, truth):
@@ -146,64 +64,6 @@ def test_statistics_are_followed_or_kept(tune, learns):
             assert np.array_equal(before[name][index], after[name][index]) != learns
 
 
-def branched():
-    """Two convolutions side by side, as in ResNet and Inception."""
-    import keras
-    from keras.layers import Add, BatchNormalization, Conv2D, GlobalAveragePooling2D, ReLU
-
-    def convolved(values, name):
-        return BatchNormalization(name=f"{name}_bn")(
-            Conv2D(4, 3, padding="same", name=name)(values)
-        )
-
-    inputs = keras.Input((8, 8, 3))
-    values = convolved(inputs, "stem")
-    around = convolved(values, "around")
-    values = Add()([around, convolved(ReLU()(convolved(values, "one")), "two")])
-    return keras.Model(inputs, GlobalAveragePooling2D()(convolved(values, "last")))
-
-
-@pytest.mark.parametrize("layers", range(1, 6))
-def test_batch_normalisation_learns_with_its_own_convolution(layers):
-    """In the order of layers it comes after all the convolutions of parallel branches."""
-    import keras
-
-    backbone = branched()
-    names = [layer.name for layer in backbone.layers if hasattr(layer, "kernel")]
-    rest = keras.Model(cut_before(backbone, layers), backbone.output)
-    set_trainable(rest, layers)
-    inside = [name for name in names if name in {layer.name for layer in rest.layers}]
-    learning = [name for name in inside if rest.get_layer(name).trainable]
-    assert learning == names[-layers:]
-    for name in inside:
-        assert rest.get_layer(f"{name}_bn").trainable == (name in learning)
-
-
-def most_by_hand(side):
-    """MobileNet v1 halves in its first layer and in depthwise ones 2, 4, 6 and 12.
-
-    The padding before a depthwise layer that halves is no part of the map.
-    """
-    inputs = [side]
-    now = side / 2
-    for block in range(1, 14):
-        inputs.append(now)
-        now = now / 2 if block in (2, 4, 6, 12) else now
-        inputs.append(now)
-    return sum(one <= side / 4 for one in inputs)
-
-
-def test_how_many_layers_learn():
-    from kit.training.backbones import build, choose
-
-    backbone = build(choose("mobilenet_v1", 0.25, 64), None)
-    assert layers_that_learn(backbone, ALL) == 27  # 13 pairs after the first
-    assert layers_that_learn(backbone, MOST) == most_by_hand(64) < 27
-    assert [layers_that_learn(backbone, number) for number in (1, 27)] == [1, 27]
-    # Of the small one: `in_second` and `last` work on maps of 4, `between` on one of 8.
-    assert layers_that_learn(network(), MOST) == 2
-
-
 @pytest.mark.parametrize("layers", [7, 1000])
 def test_more_layers_than_there_are(tune, layers):
     with pytest.raises(ValueError, match="expected at most 6 layers, which small has") as caught:
@@ -220,74 +80,6 @@ def test_numbers_of_layers_that_cannot_be(layers):
 @pytest.mark.parametrize("layers", [ALL, MOST, NONE, 1, 99])
 def test_numbers_of_layers_that_can_be(layers):
     assert FineTuneSettings(layers).layers == layers
-
-
-# ---------------------------------------------------------------- the cut
-
-
-def last_possible_cut(backbone, layers):
-    """The last layer before the learning ones without which the input does not reach the end."""
-    import keras
-
-    names = [layer.name for layer in backbone.layers]
-    weighted = [layer.name for layer in backbone.layers if hasattr(layer, "kernel")]
-    for layer in reversed(backbone.layers[: names.index(weighted[-layers])]):
-        try:
-            keras.Model(layer.output, backbone.output)
-        except ValueError:  # Keras refuses what another path leads to
-            continue
-        return layer.name
-    raise AssertionError("the input itself is one")
-
-
-@pytest.fixture(scope="module")
-def with_shortcuts():
-    """MobileNet v2 with random weights that make a difference."""
-    import keras
-
-    from kit.training.backbones import build, choose
-
-    keras.utils.set_random_seed(5)
-    backbone = build(choose("mobilenet_v2", 0.35, 32), None)
-    random = np.random.default_rng(5)
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, _ = layer.get_weights()
-            variance = random.uniform(0.1, 0.4, gamma.shape)
-            layer.set_weights([gamma, random.normal(0.2, 0.3, beta.shape), mean, variance])
-    return backbone
-
-
-def check_cut(backbone, layers):
-    """The two parts, one after the other, are the whole; what learns is all in the second."""
-    import keras
-
-    cut = cut_before(backbone, layers)
-    first, rest = keras.Model(backbone.input, cut), keras.Model(cut, backbone.output)
-    images = np.random.default_rng(0).uniform(-1, 1, (2, *backbone.input.shape[1:]))
-    expected = np.asarray(backbone(images))
-    assert np.abs(np.asarray(rest(first(images))) - expected).max() < 1e-5
-    assert np.abs(expected[0] - expected[1]).max() > 1e-3  # two images, two answers
-    weighted = [layer.name for layer in backbone.layers if hasattr(layer, "kernel")]
-    assert set(weighted[-layers:]) <= {layer.name for layer in rest.layers}
-    assert cut._keras_history.operation.name == last_possible_cut(backbone, layers)
-
-
-@pytest.mark.parametrize("layers", range(1, 7))
-def test_no_shortcut_passes_the_cut_by(layers):
-    check_cut(network(), layers)
-
-
-@pytest.mark.parametrize("layers", [1, 2, 4, 5, 6, 9, 20, 33, 47, 51, 52])
-def test_no_shortcut_of_mobilenet_v2_passes_the_cut_by(with_shortcuts, layers):
-    check_cut(with_shortcuts, layers)
-
-
-def test_the_cut_is_not_in_the_middle_of_a_shortcut():
-    """Where the first that learns is inside a block, all of the block is run in Keras."""
-    backbone = network()
-    names = [cut_before(backbone, layers)._keras_history.operation.name for layers in (4, 5)]
-    assert names == ["stem_relu", "stem_relu"]
 
 
 # ---------------------------------------------------------------- what is fitted
@@ -367,166 +159,6 @@ def test_it_starts_from_the_head(tune, parts):
     _, _, anew = tune(1, backbone=network(), fitting=still, learns=False)
     assert abs(anew[0]["validation_cross_entropy"] - expected) > 0.01
     assert "phase" not in anew[0]
-
-
-class Digits:
-    """Stands in for activations: a column for each photograph."""
-
-    parts = MappingProxyType({"activations": (33,)})
-
-    def __call__(self, indices, epoch):
-        return {"activations": np.eye(33, dtype=np.float32)[indices]}
-
-
-def test_mixup_mixes_what_is_shown_and_its_labels_alike(parts):
-    train, _ = parts()
-    count = len(train.images)
-
-    def batches(mixup, epochs=range(2)):
-        made = batches_of(train, Digits(), CLASSES, FITTING, epochs, mixup)
-        return [(shown.numpy(), labels.numpy()) for shown, labels, _ in made]
-
-    of_photographs = np.eye(CLASSES, dtype=np.float32)[train.truth]
-    mixed = batches(0.4)
-    for shown, labels in mixed:
-        assert shown.sum(axis=1) == pytest.approx(np.ones(len(shown)))
-        assert labels == pytest.approx(shown[:, :count] @ of_photographs)
-        assert set((shown > 0).sum(axis=1)) <= {1, 2}  # the middle one has no other
-    shares = [shown.max() for shown, _ in mixed if (shown > 0).sum() > len(shown)]
-    assert len({round(float(share), 4) for share in shares}) > 1  # drawn for each batch
-    for found, again in zip(mixed, batches(0.4), strict=True):
-        assert same(found, again)
-    steps = FITTING.steps(count)
-    for found, again in zip(mixed[steps:], batches(0.4, range(1, 2)), strict=True):
-        assert same(found, again)  # as after a crash
-    assert all(((shown > 0).sum(axis=1) == 1).all() for shown, _ in batches(0.0))
-
-
-def test_no_thread_that_tunes_the_batches_keeps_the_end_of_training_waiting(parts):
-    train, _ = parts()
-    batches = batches_of(train, Digits(), CLASSES, FITTING)
-    assert batches.options().autotune.enabled is False
-
-
-def test_each_epoch_shows_every_photograph_once_in_an_order_of_its_own(parts):
-    train, _ = parts()
-
-    class Numbers:
-        """Stands in for activations: says which photograph, and in which epoch."""
-
-        parts = MappingProxyType({"activations": (2,)})
-
-        def __call__(self, indices, epoch):
-            return {"activations": np.array([(index, epoch) for index in indices], np.float32)}
-
-    def epochs_of(chosen, seed=0):
-        fitting = replace(FITTING, seed=seed)
-        batches = batches_of(train, Numbers(), CLASSES, fitting, chosen)
-        shown = [(numbers.numpy(), labels.numpy()) for numbers, labels, _ in batches]
-        steps = fitting.steps(len(train.images))
-        assert {len(numbers) for numbers, _ in shown} <= {7, 8}  # none is much smaller
-        for numbers, labels in shown:
-            assert np.array_equal(labels.argmax(axis=1), train.truth[numbers[:, 0].astype(int)])
-        return [
-            np.concatenate([numbers for numbers, _ in shown[start : start + steps]])
-            for start in range(0, len(shown), steps)
-        ]
-
-    found = epochs_of(range(3))
-    for epoch, numbers in enumerate(found):
-        assert set(numbers[:, 1]) == {epoch}
-        assert sorted(numbers[:, 0]) == list(range(len(train.images)))
-    orders = {tuple(numbers[:, 0]) for numbers in found}
-    assert len(orders) == 3
-    assert same(epochs_of(range(1, 3)), found[1:])  # as after a crash
-    assert not same(epochs_of(range(3), seed=1), found)
-    (validation,) = epochs_of(None)
-    assert list(validation[:, 0]) == list(range(len(train.images)))
-
-
-# ---------------------------------------------------------------- activations
-
-
-@pytest.fixture
-def watched(monkeypatch):
-    """What was read of each photograph, and how often the frozen layers ran."""
-    pixels, runs = {}, []
-    read, run = Photographs.read, Runner.run
-
-    def reading(self, index, *arguments):
-        found = read(self, index, *arguments)
-        pixels.setdefault(self.images[index].path, []).append(found.tobytes())
-        return found
-
-    def running(self, *arguments):
-        runs.append(1)
-        return run(self, *arguments)
-
-    monkeypatch.setattr(Photographs, "read", reading)
-    monkeypatch.setattr(Runner, "run", running)
-    return pixels, runs
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """The folder for temporary files."""
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    return tmp_path / "scratch"
-
-
-def test_unchanged_photographs_go_through_the_frozen_layers_once(tune, parts, watched, scratch):
-    pixels, runs = watched
-    _, _, history = tune(1)
-    assert len(history) == EPOCHS
-    count = sum(len(part.images) for part in parts())
-    assert Counter(map(len, pixels.values())) == {1: count}
-    assert len(runs) == count
-    assert list(scratch.iterdir()) == []  # what was kept is gone
-
-
-def test_changed_photographs_are_drawn_anew_in_every_epoch(tune, parts, watched):
-    pixels, runs = watched
-    train, validation = parts("photo")
-    _, _, history = tune(1, "photo")
-    assert len(history) == EPOCHS
-    assert len(runs) == EPOCHS * len(train.images) + len(validation.images)
-    times = Counter(map(len, pixels.values()))
-    assert times == {EPOCHS: len(train.images), 1: len(validation.images)}
-    for drawn in pixels.values():
-        assert len(set(drawn)) == len(drawn)
-
-
-def test_without_room_activations_are_computed_every_time(tune, parts, watched, monkeypatch):
-    """And training gives the same, but for the half precision of what is kept."""
-    plain = tune(1)[2]
-    _, runs = watched
-    runs.clear()
-    train, validation = parts()
-    # Room for five of each part: 6 channels of 2 by 2 pixels, two bytes each, and some.
-    monkeypatch.setattr(kept_between_epochs, "_ROOM", 5 * 4 * 4 * 6 * 2 + 5)
-    history = tune(1)[2]
-    expected = EPOCHS * (len(train.images) + len(validation.images) - 10) + 10
-    assert len(runs) == expected
-    for record, other in zip(history, plain, strict=True):
-        assert record["cross_entropy"] == pytest.approx(other["cross_entropy"], abs=0.02)
-
-
-def test_what_is_kept_is_half_as_precise_in_every_epoch(parts, tmp_path):
-    """The first epoch sees what later ones read back."""
-    train, _ = parts()
-    values = np.random.default_rng(0).normal(size=(len(train.images), 3)).astype(np.float32)
-    left = iter(values)
-    parts_of_one = {"a": (2,), "b": (1, 1)}
-    activations = Activations(train, parts_of_one, lambda *_: next(left), tmp_path / "kept")
-    order = np.arange(4)
-    each = [activations(order[index : index + 1], 0) for index in order]
-    together = activations(order, 1)
-    assert {name: value.shape for name, value in together.items()} == {"a": (4, 2), "b": (4, 1, 1)}
-    first = np.concatenate([[*one["a"][0], one["b"].item()] for one in each]).reshape(4, 3)
-    assert np.array_equal(first[:, :2], together["a"])
-    assert np.array_equal(first[:, 2:], together["b"][:, 0])
-    assert np.array_equal(first, values[:4].astype(np.float16).astype(np.float32))
 
 
 # ---------------------------------------------------------------- photographs that vanish
@@ -797,44 +429,6 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     if layers == ALL:  # the student sees pixels, the same ones
         pixels = [to_input(both.read(index, 0), train.spec) for index in order]
         assert inputs[True] == pytest.approx(np.stack(pixels), abs=1e-6)
-
-
-def test_half_of_the_changed_photographs_show_another_one_through(parts):
-    train, validation = parts("photo")
-    mixed = replace(train, mixed=MIXED)
-    places = [(index, epoch) for index in range(len(train.images)) for epoch in range(20)]
-    others = {place: mixed.showing_through(*place) for place in places}
-    seen = [other for other in others.values() if other is not None]
-    assert np.mean([other is not None for other in others.values()]) == pytest.approx(0.5, abs=0.1)
-    assert {other.index for other in seen} == set(range(len(train.images)))
-    assert 0 <= min(other.share for other in seen) < 0.05
-    assert 0.45 < max(other.share for other in seen) <= 0.5
-    for (index, epoch), other in [*others.items()][:40]:
-        expected = train.read(index, epoch).astype(float)
-        if other is not None:
-            through = train.read(other.index, epoch).astype(float)
-            expected += other.share * (through - expected)
-        assert np.abs(mixed.read(index, epoch) - expected).max() <= 0.501
-    # What never changes is kept, and so is never mixed.
-    assert replace(validation, mixed=1.0).showing_through(0, 0) is None
-
-
-def test_a_photograph_without_a_label_weighs_one_whatever_the_classes(parts):
-    train, _ = parts()
-    without = [replace(image, label=-1) for image in train.images[:9]]
-    train = replace(train, images=[*train.images[9:], *without])
-    batches = batches_of(train, Digits(), CLASSES, FITTING, range(1))
-    weights = {}
-    for shown, _, weight in batches:
-        weights.update(zip(shown.numpy().argmax(axis=1), weight.numpy(), strict=True))
-    labelled = train.truth >= 0
-    found = np.array([weights[index] for index in range(len(train.images))])
-    assert (found[~labelled] == 1).all()
-    counts = np.bincount(train.truth[labelled], minlength=CLASSES)
-    assert found[labelled] == pytest.approx(
-        labelled.sum() / (CLASSES * counts[train.truth[labelled]])
-    )
-    assert len(set(counts)) > 1
 
 
 def test_a_student_learns_what_only_its_teacher_knows(parts):

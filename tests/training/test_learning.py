@@ -17,10 +17,10 @@ from kit.training.backbones import BACKBONES, FineTuning, choose
 from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
-from kit.training.layers import ALL, MOST, NONE
+from kit.training.layers import NONE
 from kit.training.learning import BackboneSource, learn, training_spec
 from kit.training.photographs import Photographs
-from kit.training.recipes import RECIPES, LearnSettings
+from kit.training.recipes import LearnSettings
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -431,18 +431,6 @@ def test_a_cosine_falls_to_nothing_over_all_epochs():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"augment": "rainbow"}, "expected an augmentation of none, photo, .*got 'rainbow'"),
-        ({"variants": -1}, "expected variants of at least 0, got -1"),
-    ],
-)
-def test_impossible_learn_settings(wrong, said):
-    with pytest.raises(ValueError, match=said):
-        LearnSettings(**wrong)
-
-
-@pytest.mark.parametrize(
     "wrong",
     [
         {"optimizer": "lion"},
@@ -457,22 +445,6 @@ def test_impossible_learn_settings(wrong, said):
 def test_impossible_fit_settings(wrong):
     with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} "):
         FitSettings(**wrong)
-
-
-def test_the_quick_recipe_is_the_head_alone():
-    quick = RECIPES["quick"]
-    assert quick == LearnSettings()
-    assert quick.fine_tune.layers == NONE
-    assert quick.augmentation == AUGMENTATIONS["none"]
-
-
-def test_the_best_recipe_smooths_head_and_network_alike():
-    best = RECIPES["best"]
-    assert best.fine_tune.layers == MOST != ALL
-    assert best.augmentation == AUGMENTATIONS["photo"]
-    tuning = best.fine_tune.fitting
-    assert best.fitting.label_smoothing == tuning.label_smoothing > 0
-    assert tuning.schedule == "cosine"
 
 
 @pytest.mark.parametrize(("schedule", "ends"), [("constant", 4), ("cosine", 6)])
