@@ -4,6 +4,8 @@ A test module takes the fixtures with `pytest_plugins = ["small_network"]`.
 """
 
 import tempfile
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -58,25 +60,30 @@ def network(seed=3):
     return backbone
 
 
+def drawn(folder):
+    return draw_folder(folder, {"blue": 12, "green": 12, "red": 9}, side=24)
+
+
+def parts_in(folder, augment="none", seed=0):
+    """Photographs to train on, and to validate with."""
+    images = scan_images(folder).images
+    validation = [image for image in images if image.path.endswith(("0.png", "1.png"))]
+    train = [image for image in images if image not in validation]
+    return (
+        Photographs(folder, train, SPEC, AUGMENTATIONS[augment], seed),
+        Photographs(folder, validation, SPEC, AUGMENTATIONS["none"], seed),
+    )
+
+
 @pytest.fixture
 def folder(tmp_path):
-    return draw_folder(tmp_path / "images", {"blue": 12, "green": 12, "red": 9}, side=24)
+    return drawn(tmp_path / "images")
 
 
 @pytest.fixture
 def parts(folder):
-    """Photographs to train on, and to validate with: `parts(augment)`."""
-    images = scan_images(folder).images
-    validation = [image for image in images if image.path.endswith(("0.png", "1.png"))]
-    train = [image for image in images if image not in validation]
-
-    def made(augment="none", seed=0):
-        return (
-            Photographs(folder, train, SPEC, AUGMENTATIONS[augment], seed),
-            Photographs(folder, validation, SPEC, AUGMENTATIONS["none"], seed),
-        )
-
-    return made
+    """See `parts_in`: `parts(augment)`."""
+    return partial(parts_in, folder)
 
 
 @pytest.fixture
@@ -127,8 +134,16 @@ def watched(monkeypatch):
     return pixels, runs
 
 
+@pytest.fixture(scope="session")
+def translated(tmp_path_factory):
+    """TensorFlow has translated what it runs, of which it keeps files until the process ends."""
+    settings = FineTuneSettings(1, fitting=replace(FITTING, epochs=1))
+    images = drawn(tmp_path_factory.mktemp("translated") / "images")
+    fine_tune(network(), None, *parts_in(images), CLASSES, settings, to_tflite)
+
+
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
+def scratch(translated, tmp_path, monkeypatch):
     """The folder for temporary files."""
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
