@@ -90,6 +90,14 @@ class FitSettings:
                 f"got {self.learning_rate} and {self.l2}"
             )
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether training ends when `patience` epochs brought no improvement.
+
+        A cosine schedule always runs to its end, because it gains most as the rate nears zero.
+        """
+        return self.schedule != "cosine"
+
     def steps(self, images: int) -> int:
         """The number of batches in an epoch."""
         return math.ceil(images / self.batch_size)
@@ -290,7 +298,7 @@ def _epoch_callback(
 
 def _time_left(seconds: float, settings: FitSettings) -> str:
     """The end of an epoch's line; empty where it is short, or training may end at any time."""
-    if settings.schedule != "cosine" or seconds <= _WORTH_TELLING:
+    if settings.may_end_early or seconds <= _WORTH_TELLING:
         return ""
     return f"; about {duration(seconds)} for the epochs that are left"
 
@@ -320,14 +328,9 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _finished(history: Sequence[Mapping[str, Any]], settings: FitSettings, epochs: int) -> bool:
-    """Whether all epochs are done, or the last `patience` of them brought no improvement.
-
-    A cosine schedule always runs to its end, because it gains most as the rate nears zero.
-    """
-    if settings.schedule == "cosine":
-        return len(history) >= epochs
+    """Whether all epochs are done, or the last `patience` of them brought no improvement."""
     since_best = len(history) - 1 - best_epoch(history)
-    return len(history) >= epochs or since_best >= settings.patience
+    return len(history) >= epochs or (settings.may_end_early and since_best >= settings.patience)
 
 
 def _optimizer(settings: FitSettings, start: float, steps: int) -> keras.optimizers.Optimizer:
