@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 _STATE = "state.json"
-_VERSION = 3
+_VERSION = 4
 
 
 class Checkpoint:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from kit.training.layers import (
     weighted_layers,
 )
 from kit.training.photographs import Photographs
+from kit.training.sizes import Stage, stages
 from kit.training.teachers import MIXED, SHARE, Teacher
 
 if TYPE_CHECKING:
@@ -187,35 +189,52 @@ def fine_tune(
     model = keras.Model(inputs, outputs if further else outputs[SCORES])
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
-    side = train.spec.input_resolution
-    smaller = f", on {side} pixels" if side < validation.spec.input_resolution else ""
+    done = len(checkpoint.history) if checkpoint is not None else 0
+    planned = stages(train, fitting, taught=bool(teachers), done=done)
     reporter.say(
-        f"fine-tuning the last {count} of {len(weighted_layers(backbone))} layers{smaller}"
+        f"fine-tuning the last {count} of {len(weighted_layers(backbone))} layers"
+        f"{_on_pixels(planned, validation.spec.input_resolution)}"
     )
     frozen = partial(activations_of, backbone, cut, to_tflite, classes, remember=bool(further))
-    done = len(checkpoint.history) if checkpoint is not None else 0
-    with (
-        frozen(train, teachers=teachers) as learnt,
-        frozen(validation) as checked,
-    ):
+    with ExitStack() as stack:
+        learnt = [
+            stack.enter_context(frozen(one.photographs, teachers=teachers)) for one in planned
+        ]
+        checked = stack.enter_context(frozen(validation))
+        batches = [
+            batches_of(one.photographs, activations, classes, fitting, one.epochs, mixup)
+            for one, activations in zip(planned, learnt, strict=True)
+        ]
         try:
             history = fit(
                 model,
-                batches_of(train, learnt, classes, fitting, range(done, fitting.epochs), mixup),
+                reduce(lambda first, then: first.concatenate(then), batches),
                 batches_of(validation, checked, classes, fitting),
                 train.truth,
                 classes,
                 fitting,
                 further=further,
                 phase="fine-tuning" if head is not None else "",
+                effort=[
+                    one.photographs.spec.input_resolution**2 for one in planned for _ in one.epochs
+                ],
                 checkpoint=checkpoint,
                 logs=logs,
                 reporter=reporter,
             )
         except tensorflow.errors.OpError as error:
-            raise learnt.failure or checked.failure or error from None
+            failures = (one.failure for one in (*learnt, checked) if one.failure)
+            raise next(failures, error) from None
     flat = model.get_layer(SCORES)(backbone.output)
     return keras.Model(backbone.input, flat, name="classifier"), history
+
+
+def _on_pixels(planned: Sequence[Stage], in_use: int) -> str:
+    """The end of the line that announces the training."""
+    sides = [one.photographs.spec.input_resolution for one in planned]
+    if len(sides) > 1:
+        return f", on {sides[0]} pixels, and from epoch {planned[1].epochs.start + 1} on {sides[1]}"
+    return f", on {sides[0]} pixels" if sides[0] < in_use else ""
 
 
 def _projected(bottleneck: Any) -> Any:

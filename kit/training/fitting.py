@@ -154,6 +154,7 @@ def fit(
     *,
     further: Mapping[str, Further] = MappingProxyType({}),
     phase: str = "",
+    effort: Sequence[float] = (),
     checkpoint: Checkpoint | None = None,
     logs: Path | None,
     reporter: Reporter | None,
@@ -171,6 +172,7 @@ def fit(
         settings: see FitSettings.
         further: what else is learnt, by the names of the model's outputs beside `scores`.
         phase: name of these epochs in the history and in the reported lines.
+        effort: how long each epoch takes that is still to be done, in any unit, where they differ.
         checkpoint: what training resumes from, and where each epoch is saved.
         logs: folder for TensorBoard's event files; each phase gets its own folder in it.
         reporter: gets a line each epoch.
@@ -216,7 +218,7 @@ def fit(
         shown.say(f"continues after epoch {len(history)}")
 
     callbacks: list[Any] = [
-        _epoch_callback(history, best, settings, phase, checkpoint, shown),
+        _epoch_callback(history, best, settings, phase, effort, checkpoint, shown),
         keras.callbacks.TerminateOnNaN(),
     ]
     if logs is not None:
@@ -253,6 +255,7 @@ def _epoch_callback(
     best: list[Any],
     settings: FitSettings,
     phase: str,
+    effort: Sequence[float],
     checkpoint: Checkpoint | None,
     reporter: Reporter,
 ) -> Any:
@@ -261,6 +264,8 @@ def _epoch_callback(
 
     assert settings.epochs is not None  # `fit` has looked
     most = settings.epochs
+    done = len(history)
+    effort = effort or [1.0] * (most - done)
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -274,7 +279,8 @@ def _epoch_callback(
             history.append(record)
             now, before = time.monotonic(), self.ended
             # The first epoch takes longer, with its compilation.
-            seconds = 0.0 if before is None else (most - epoch - 1) * (now - before)
+            of_these = sum(effort[epoch + 1 - done :]) / effort[epoch - done]
+            seconds = 0.0 if before is None else of_these * (now - before)
             self.ended = now
             reporter.say(
                 f"{phase or 'epoch'} {epoch + 1:3d}: "

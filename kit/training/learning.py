@@ -41,6 +41,7 @@ from kit.training.interpolation import Arrays, between, least_share
 from kit.training.layers import ALL, NONE
 from kit.training.photographs import Kept, Photographs, no_longer_readable
 from kit.training.recipes import LearnSettings
+from kit.training.sizes import training_spec
 from kit.training.teachers import Teacher
 from kit.training.weights import Weights
 
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
     import keras
 
 _BATCH_SIZE = 64  # images a batch
-_STRIDE = 32  # of every backbone: input pixels for one place of its last map
-_LEAST_SIDE = 128
-"""In pixels: MobileNet v2 0.35 for 128 was right less often after it learnt at 96."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +90,6 @@ class BackboneSource:
             seed=seed,
             reporter=reporter,
         )
-
-
-def training_spec(spec: PreprocessSpec, augmentation: Augmentation) -> PreprocessSpec:
-    """How changed photographs become the input of layers that learn, and of their teachers.
-
-    A crop is magnified to the input. Into an input that is as much smaller on average it goes at
-    the size that things have in use (Touvron et al. 2019, "Fixing the train-test resolution
-    discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all.
-    """
-    side = spec.input_resolution
-    if augmentation.smallest_crop < 1:
-        smaller = _STRIDE * round(side * augmentation.mean_crop_side / _STRIDE)
-        side = min(side, max(smaller, _LEAST_SIDE))
-    return replace(spec, input_resolution=side)
 
 
 def to_tflite(model: keras.Model, spec: PreprocessSpec) -> bytes:

@@ -1,7 +1,9 @@
 """Fine-tuning: what learns, from what, and that a crash costs an epoch and no more."""
 
+import itertools
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from kit.model.preprocess import to_input
 from kit.model.spec import PreprocessSpec
 from kit.training import fine_tune as module
 from kit.training import photographs as kept_between_epochs
+from kit.training import sizes
 from kit.training.checkpoint import Checkpoint
 from kit.training.fine_tune import FineTuneSettings, fine_tune
 from kit.training.fitting import scores_of
@@ -289,6 +292,81 @@ def test_a_training_whose_epochs_are_all_done_gives_its_best(tune, tmp_path, wat
     assert found == history
     assert pixels == {}
     assert same(everything(resumed), everything(model))
+
+
+# ---------------------------------------------------------------- fewer pixels at first
+
+FOUR = replace(FITTING, epochs=4, schedule="cosine")
+
+
+@pytest.fixture
+def small_strides(monkeypatch):
+    """As if backbones had strides of 4: the first half of the epochs reads 12 pixels for 16."""
+    monkeypatch.setattr(sizes, "_STRIDE", 4)
+    monkeypatch.setattr(sizes, "_LEAST_SIDE_AT_FIRST", 4)
+
+
+@pytest.mark.parametrize("layers", [2, ALL])
+def test_photographs_are_smaller_in_the_first_half(tune, watched, small_strides, layers):
+    pixels, _ = watched
+    listener = Listener()
+    _, model, history = tune(layers, "photo", fitting=FOUR, reporter=listener)
+    assert len(history) == 4
+    assert model.input.shape == (None, SIDE, SIDE, 3)
+    assert any(
+        line.endswith("layers, on 12 pixels, and from epoch 3 on 16") for line in listener.said
+    )
+    first, then = 12 * 12 * 3, SIDE * SIDE * 3
+    for path, found in pixels.items():
+        validation = path.endswith(("0.png", "1.png"))
+        assert [len(one) for one in found] == ([then] if validation else [first] * 2 + [then] * 2)
+        assert len(set(found)) == len(found)  # another form each time
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_it_resumes_in_and_between_both_halves(parts, tmp_path, small_strides, crash):
+    settings = FineTuneSettings(2, fitting=FOUR, mixup=0.2, remember=10.0)
+
+    def run(name, resume=False, break_off_at=None):
+        return fine_tune(
+            network(),
+            None,
+            *parts("photo"),
+            CLASSES,
+            settings,
+            to_tflite,
+            checkpoint=Checkpoint(tmp_path / name, {}, resume=resume),
+            reporter=Listener(break_off_at=break_off_at),
+        )
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("broken", break_off_at=f"epoch   {crash + 1}")
+    resumed = run("broken", resume=True)
+    assert same(whole[0].get_weights(), resumed[0].get_weights())
+    assert whole[1] == resumed[1]
+
+
+def test_photographs_that_vanish_before_they_are_read_larger(tune, folder, small_strides):
+    """The second half reads them anew; what the first half keeps is too small for it."""
+    gone = Meddling("epoch   1", lambda: shutil.rmtree(folder))
+    with pytest.raises(DataError, match=r"\.png: .*it could be read before"):
+        tune(2, "photo", fitting=FOUR, reporter=gone)
+
+
+def test_the_time_left_allows_for_larger_photographs(tune, small_strides, monkeypatch):
+    clock = itertools.count(step=75.0)
+    monkeypatch.setattr("kit.training.fitting.time", SimpleNamespace(monotonic=clock.__next__))
+    listener = Listener()
+    tune(2, "photo", fitting=FOUR, reporter=listener)
+    told = [line.partition("; ")[2] for line in listener.said if line.startswith("epoch")]
+    # 2 * 75 s, of 16 pixels a side for 12; then 75 s.
+    assert told == [
+        "",
+        "about 4 min for the epochs that are left",
+        "about 75 s for the epochs that are left",
+        "",
+    ]
 
 
 # ---------------------------------------------------------------- what is not to be forgotten

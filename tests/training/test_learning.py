@@ -12,13 +12,12 @@ from training_fixtures import SIDE, Listener, part_by_definition
 from kit.data import scan_images
 from kit.errors import DataError
 from kit.training import learning as module
-from kit.training.augment import AUGMENTATIONS
 from kit.training.backbones import BACKBONES, FineTuning, choose
 from kit.training.fine_tune import FineTuneSettings
 from kit.training.fitting import FitSettings
 from kit.training.head import train_head
 from kit.training.layers import NONE
-from kit.training.learning import BackboneSource, learn, training_spec
+from kit.training.learning import BackboneSource, learn
 from kit.training.photographs import Photographs
 from kit.training.recipes import LearnSettings
 
@@ -102,24 +101,6 @@ def test_fine_tuning_follows_the_head_and_the_history_says_so(learnt, source, tm
     after = kernels(found.model)
     changed = [name for name in before if not np.array_equal(before[name], after[name])]
     assert changed == list(before)[-2:]
-
-
-@pytest.mark.parametrize(
-    ("side", "augment", "expected"),
-    [
-        (224, "photo", 160),
-        (160, "photo", 128),
-        (128, "photo", 128),
-        (100, "photo", 100),
-        (224, "xray", 224),  # its crops are hardly magnified
-        (250, "none", 250),
-    ],
-)
-def test_layers_learn_on_crops_at_the_size_that_things_have_in_use(source, side, augment, expected):
-    choice = choose("mobilenet_v1", input_resolution=side)
-    found = replace(source, choice=choice, spec=choice.preprocess("crop"))
-    expected_spec = replace(choice.preprocess("crop"), input_resolution=expected)
-    assert training_spec(found.spec, AUGMENTATIONS[augment]) == expected_spec
 
 
 @pytest.mark.parametrize(
