@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +141,9 @@ def fine_tune(
     Args:
         backbone: from input to bottleneck; its weights change.
         head: trained model from bottleneck to scores; None: the softmax layer starts anew.
-        train: photographs; they may be read smaller than the backbone's input. With teachers, there
-            may be some without a label among them.
+        train: photographs; they may be read smaller than the backbone's input, and are at first
+            (see kit.training.sizes.stages). With teachers, there may be some without a label among
+            them.
         validation: labelled photographs at the size of the backbone's input, not augmented.
         classes: how many labels there are.
         settings: how many layers, and how.
@@ -205,10 +206,13 @@ def fine_tune(
             batches_of(one.photographs, activations, classes, fitting, one.epochs, mixup)
             for one, activations in zip(planned, learnt, strict=True)
         ]
+        joined = batches[0]
+        for one in batches[1:]:
+            joined = joined.concatenate(one)
         try:
             history = fit(
                 model,
-                reduce(lambda first, then: first.concatenate(then), batches),
+                joined,
                 batches_of(validation, checked, classes, fitting),
                 train.truth,
                 classes,
@@ -233,7 +237,7 @@ def _on_pixels(planned: Sequence[Stage], in_use: int) -> str:
     """The end of the line that announces the training."""
     sides = [one.photographs.spec.input_resolution for one in planned]
     if len(sides) > 1:
-        return f", on {sides[0]} pixels, and from epoch {planned[1].epochs.start + 1} on {sides[1]}"
+        return f", on {sides[0]} pixels, and on {sides[1]} from epoch {planned[1].epochs.start + 1}"
     return f", on {sides[0]} pixels" if sides[0] < in_use else ""
 
 

@@ -172,7 +172,7 @@ def fit(
         settings: see FitSettings.
         further: what else is learnt, by the names of the model's outputs beside `scores`.
         phase: name of these epochs in the history and in the reported lines.
-        effort: how long each epoch takes that is still to be done, in any unit, where they differ.
+        effort: how long each epoch that is still to be done takes, in any unit; empty: all alike.
         checkpoint: what training resumes from, and where each epoch is saved.
         logs: folder for TensorBoard's event files; each phase gets its own folder in it.
         reporter: gets a line each epoch.
@@ -269,7 +269,8 @@ def _epoch_callback(
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-            self.ended: float | None = None  # the last epoch, by the clock's seconds
+            self.ended = 0.0  # the last epoch, by the clock's seconds
+            self.pace = 0.0  # seconds for a unit of effort; 0: not known yet
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             values = logs or {}
@@ -277,10 +278,10 @@ def _epoch_callback(
             for name, value in _RECORD.items():
                 record[name] = float(values[value if value in values else _OF_SCORES[value]])
             history.append(record)
-            now, before = time.monotonic(), self.ended
-            # The first epoch takes longer, with its compilation.
-            of_these = sum(effort[epoch + 1 - done :]) / effort[epoch - done]
-            seconds = 0.0 if before is None else of_these * (now - before)
+            now, this = time.monotonic(), epoch - done
+            # The first epoch of its kind takes longer: something is compiled, or read anew.
+            if this and effort[this] == effort[this - 1]:
+                self.pace = (now - self.ended) / effort[this]
             self.ended = now
             reporter.say(
                 f"{phase or 'epoch'} {epoch + 1:3d}: "
@@ -288,7 +289,7 @@ def _epoch_callback(
                 f"cross-entropy {record['cross_entropy']:.4f}, "
                 f"validation accuracy {record['validation_accuracy']:.4f}, "
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
-                f"{_time_left(seconds, settings)}"
+                f"{_time_left(self.pace * sum(effort[this + 1 :]), settings)}"
             )
             if not np.isfinite(record["cross_entropy"]):
                 self.model.stop_training = True

@@ -13,6 +13,7 @@ _STRIDE = 32  # of every backbone: input pixels for one place of its last map
 _LEAST_SIDE = 128
 """In pixels: MobileNet v2 0.35 for 128 was right less often after it learnt at 96 throughout."""
 _LEAST_SIDE_AT_FIRST = 96
+_WORTH = 0.75  # of the pixels, at most: every photograph is decoded once more for it
 
 
 def training_spec(spec: PreprocessSpec, augmentation: Augmentation) -> PreprocessSpec:
@@ -20,7 +21,8 @@ def training_spec(spec: PreprocessSpec, augmentation: Augmentation) -> Preproces
 
     A crop is magnified to the input. Into an input that is as much smaller on average it goes at
     the size that things have in use (Touvron et al. 2019, "Fixing the train-test resolution
-    discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all.
+    discrepancy"); an epoch takes half as long, too. Networks for few pixels need them all, but not
+    at first (see `stages`).
     """
     return _smaller(spec, augmentation, _LEAST_SIDE)
 
@@ -41,21 +43,25 @@ class Stage:
 def stages(
     photographs: Photographs, settings: FitSettings, *, taught: bool = False, done: int = 0
 ) -> tuple[Stage, ...]:
-    """The stages of a training: its first half makes do with fewer pixels, and takes less time so.
+    """Splits a training in two: the first half of its epochs reads fewer pixels, in less time.
 
     (M. Tan and Q. Le, "EfficientNetV2: Smaller models and faster training", ICML 2021, section 4.)
 
     Args:
         photographs: what the second half reads, at its size.
         settings: the fit's, with epochs. Where training may end early it is all one stage, since
-            the half is not known.
-        taught: whether teachers answer. It is all one stage then, too: MobileNet v1 0.25 told
-            unknown images less well after two.
+            nobody knows where its half is.
+        taught: whether teachers answer. It is all one stage then, too: a student told unknown
+            images less well after two, in which its teachers saw fewer pixels at first as well.
         done: epochs that need not be repeated.
+
+    Returns:
+        One or two stages; of what is done, none.
     """
     assert settings.epochs is not None
     at_first = _smaller(photographs.spec, photographs.augmentation, _LEAST_SIDE_AT_FIRST)
-    whole = taught or settings.may_end_early or at_first == photographs.spec
+    pixels = (at_first.input_resolution / photographs.spec.input_resolution) ** 2
+    whole = taught or settings.may_end_early or pixels > _WORTH
     half = 0 if whole else settings.epochs // 2
     first = Stage(range(done, half), replace(photographs, spec=at_first))
     last = Stage(range(max(done, half), settings.epochs), photographs)

@@ -314,7 +314,7 @@ def test_photographs_are_smaller_in_the_first_half(tune, watched, small_strides,
     assert len(history) == 4
     assert model.input.shape == (None, SIDE, SIDE, 3)
     assert any(
-        line.endswith("layers, on 12 pixels, and from epoch 3 on 16") for line in listener.said
+        line.endswith("layers, on 12 pixels, and on 16 from epoch 3") for line in listener.said
     )
     first, then = 12 * 12 * 3, SIDE * SIDE * 3
     for path, found in pixels.items():
@@ -327,7 +327,7 @@ def test_photographs_are_smaller_in_the_first_half(tune, watched, small_strides,
 def test_it_resumes_in_and_between_both_halves(parts, tmp_path, small_strides, crash):
     settings = FineTuneSettings(2, fitting=FOUR, mixup=0.2, remember=10.0)
 
-    def run(name, resume=False, break_off_at=None):
+    def run(name, listener, resume=False):
         return fine_tune(
             network(),
             None,
@@ -336,15 +336,26 @@ def test_it_resumes_in_and_between_both_halves(parts, tmp_path, small_strides, c
             settings,
             to_tflite,
             checkpoint=Checkpoint(tmp_path / name, {}, resume=resume),
-            reporter=Listener(break_off_at=break_off_at),
+            reporter=listener,
         )
 
-    whole = run("whole")
+    whole = run("whole", Listener())
     with pytest.raises(KeyboardInterrupt):
-        run("broken", break_off_at=f"epoch   {crash + 1}")
-    resumed = run("broken", resume=True)
+        run("broken", Listener(break_off_at=f"epoch   {crash + 1}"))
+    listener = Listener()
+    resumed = run("broken", listener, resume=True)
+    assert f"continues after epoch {crash}" in listener.said
+    assert any("on 12 pixels" in line for line in listener.said) == (crash == 1)
     assert same(whole[0].get_weights(), resumed[0].get_weights())
     assert whole[1] == resumed[1]
+
+
+def test_a_student_sees_photographs_of_one_size(tune, small_strides):
+    listener = Listener()
+    teachers = [colour_teacher(*TEACHERS[0])]
+    tune(2, "photo", fitting=FOUR, teachers=teachers, reporter=listener)
+    assert sum(line.startswith("fine-tuning the last 2") for line in listener.said) == 1
+    assert not any("pixels" in line for line in listener.said)
 
 
 def test_photographs_that_vanish_before_they_are_read_larger(tune, folder, small_strides):
@@ -352,6 +363,10 @@ def test_photographs_that_vanish_before_they_are_read_larger(tune, folder, small
     gone = Meddling("epoch   1", lambda: shutil.rmtree(folder))
     with pytest.raises(DataError, match=r"\.png: .*it could be read before"):
         tune(2, "photo", fitting=FOUR, reporter=gone)
+    assert [line[:9] for line in gone.said if line.startswith("epoch")] == [
+        "epoch   1",
+        "epoch   2",
+    ]
 
 
 def test_the_time_left_allows_for_larger_photographs(tune, small_strides, monkeypatch):
@@ -360,11 +375,11 @@ def test_the_time_left_allows_for_larger_photographs(tune, small_strides, monkey
     listener = Listener()
     tune(2, "photo", fitting=FOUR, reporter=listener)
     told = [line.partition("; ")[2] for line in listener.said if line.startswith("epoch")]
-    # 2 * 75 s, of 16 pixels a side for 12; then 75 s.
+    # 75 s with 12 pixels a side are 133 s with 16. The first epoch of a size tells nothing.
     assert told == [
         "",
         "about 4 min for the epochs that are left",
-        "about 75 s for the epochs that are left",
+        "about 2 min for the epochs that are left",
         "",
     ]
 
