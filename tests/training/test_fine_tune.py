@@ -294,6 +294,34 @@ def test_a_training_whose_epochs_are_all_done_gives_its_best(tune, tmp_path, wat
     assert same(everything(resumed), everything(model))
 
 
+def assert_resumed_as_whole(parts, folder, settings, crash, teachers=()):
+    """A training that breaks off after `crash` epochs gives the uninterrupted one's weights and
+    history; returns what it said when it went on."""
+
+    def run(name, listener, resume=False):
+        return fine_tune(
+            network(),
+            None,
+            *parts("photo"),
+            CLASSES,
+            settings,
+            to_tflite,
+            teachers=teachers,
+            checkpoint=Checkpoint(folder / name, {}, resume=resume),
+            reporter=listener,
+        )
+
+    whole = run("whole", Listener())
+    with pytest.raises(KeyboardInterrupt):
+        run("broken", Listener(break_off_at=f"epoch   {crash + 1}"))
+    listener = Listener()
+    resumed = run("broken", listener, resume=True)
+    assert f"continues after epoch {crash}" in listener.said
+    assert same(whole[0].get_weights(), resumed[0].get_weights())
+    assert whole[1] == resumed[1]
+    return listener.said
+
+
 # ---------------------------------------------------------------- fewer pixels at first
 
 FOUR = replace(FITTING, epochs=4, schedule="cosine")
@@ -326,28 +354,8 @@ def test_photographs_are_smaller_in_the_first_half(tune, watched, small_strides,
 @pytest.mark.parametrize("crash", [1, 2, 3])
 def test_it_resumes_in_and_between_both_halves(parts, tmp_path, small_strides, crash):
     settings = FineTuneSettings(2, fitting=FOUR, mixup=0.2, remember=10.0)
-
-    def run(name, listener, resume=False):
-        return fine_tune(
-            network(),
-            None,
-            *parts("photo"),
-            CLASSES,
-            settings,
-            to_tflite,
-            checkpoint=Checkpoint(tmp_path / name, {}, resume=resume),
-            reporter=listener,
-        )
-
-    whole = run("whole", Listener())
-    with pytest.raises(KeyboardInterrupt):
-        run("broken", Listener(break_off_at=f"epoch   {crash + 1}"))
-    listener = Listener()
-    resumed = run("broken", listener, resume=True)
-    assert f"continues after epoch {crash}" in listener.said
-    assert any("on 12 pixels" in line for line in listener.said) == (crash == 1)
-    assert same(whole[0].get_weights(), resumed[0].get_weights())
-    assert whole[1] == resumed[1]
+    said = assert_resumed_as_whole(parts, tmp_path, settings, crash)
+    assert any("on 12 pixels" in line for line in said) == (crash == 1)
 
 
 def test_a_student_sees_photographs_of_one_size(tune, small_strides):
@@ -411,31 +419,9 @@ def test_bottlenecks_stay_near_the_pretrained_ones(parts, layers):
 
 @pytest.mark.parametrize("taught", [False, True])
 def test_remembering_is_as_reproducible_and_resumable_as_the_rest(parts, tmp_path, taught):
-    train, validation = parts("photo")
     settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=3), mixup=0.2, remember=10.0)
     teachers = [colour_teacher(*one) for one in TEACHERS] if taught else []
-
-    def run(name, resume=False, break_off_at=None):
-        checkpoint = Checkpoint(tmp_path / name, {}, resume=resume)
-        return fine_tune(
-            network(),
-            None,
-            train,
-            validation,
-            CLASSES,
-            settings,
-            to_tflite,
-            teachers=teachers,
-            checkpoint=checkpoint,
-            reporter=Listener(break_off_at=break_off_at),
-        )
-
-    whole = run("whole")
-    with pytest.raises(KeyboardInterrupt):
-        run("broken", break_off_at="epoch   2")
-    resumed = run("broken", resume=True)
-    assert same(whole[0].get_weights(), resumed[0].get_weights())
-    assert whole[1] == resumed[1]
+    assert_resumed_as_whole(parts, tmp_path, settings, crash=1, teachers=teachers)
 
 
 # ---------------------------------------------------------------- what teachers answer
