@@ -191,8 +191,8 @@ class FineTuneOptions:
         list[Path] | None,
         option(
             FINE_TUNING,
-            "A run of the same labels from whose answers fine-tuned layers learn too; of several, "
-            "each given by this option, from their mean.",
+            "A run of the same labels that fine-tuned layers learn from too. Give the option "
+            "several times for several.",
             metavar="RUN",
             show_default="none; with --recipe max two that it trains",
         ),
@@ -201,8 +201,8 @@ class FineTuneOptions:
         Path | None,
         option(
             FINE_TUNING,
-            "With a teacher, a folder of photographs without labels to learn from too, by the "
-            "teacher's answers.",
+            "With a teacher, a folder of photographs without labels to learn from too. What is on "
+            "them, the teacher says.",
             metavar="FOLDER",
         ),
     ] = None
@@ -271,8 +271,8 @@ def train(
         option(
             MODEL,
             "quick trains the head alone; best also augments and fine-tunes; max first trains two "
-            "teachers, whose runs it keeps beside RUN, and then fine-tunes for longer, by "
-            "their answers too. Options that you give override the recipe.",
+            "teachers, whose runs it keeps beside RUN, and then fine-tunes for longer and learns "
+            "from them too. Options that you give override the recipe.",
             choices=RECIPE_NAMES,
         ),
     ] = RECIPE_NAMES[0],

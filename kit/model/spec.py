@@ -341,7 +341,7 @@ class ModelCard:
         backbone: name in kit.training.backbones, or a free description of another network.
         alpha: width multiplier; None where the network has none.
         weights: what training started from.
-        teachers: the classifiers by whose answers it learnt, besides the labels.
+        teachers: the classifiers that it learnt from, besides the labels.
         quantization: one of QUANTIZATION_MODES.
         preprocess: what turns a photograph into the input.
         labels: one for each score, in the order of the output.

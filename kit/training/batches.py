@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from kit.training.augment import Augmentation
 from kit.training.backbones import on_input
 from kit.training.fitting import FitSettings, Vectors, image_weights
 from kit.training.photographs import Kept, Photographs
-from kit.training.teachers import Teacher, Teachers, blended
+from kit.training.teachers import Teachers, blended
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 PROJECTION = "projection"
 """The name of what is remembered, among outputs and targets."""
 _INPUTS, _ANSWERS = "activations", "answers"
+
+
+def of_teacher(number: int) -> str:
+    """The name of a teacher's bottleneck, among outputs and targets."""
+    return f"teacher_{number}"
 
 
 class Activations:
@@ -94,10 +99,11 @@ def activations_of(
     photographs: Photographs,
     *,
     remember: bool,
-    teachers: Sequence[Teacher] = (),
+    teachers: Teachers | None = None,
 ) -> Iterator[Activations]:
     """What the layers before `cut` make of photographs at their own size; in the same inference
-    the whole backbone's bottleneck, if that is to be remembered; and what teachers answer.
+    the whole backbone's bottleneck, if that is to be remembered; and what teachers answer, with
+    their bottlenecks.
     """
     import keras
 
@@ -117,7 +123,8 @@ def activations_of(
         runners = RunnerPool(lambda: Runner(content))
     if teachers:
         parts[_ANSWERS] = (classes,)
-        together = Teachers(teachers, to_tflite)
+        for number, width in enumerate(teachers.feature_widths):
+            parts[of_teacher(number)] = (width,)
 
     decoded: dict[PreprocessSpec, Kept] = {}
 
@@ -134,12 +141,13 @@ def activations_of(
             with runners.borrowed() as runner:
                 found.append(runner.run(read(spec)).ravel())
         if teachers:
-            found.append(together.answer(read))
+            scores, bottlenecks = teachers.answer(read)
+            found += [scores, *bottlenecks]
         return np.concatenate(found)
 
     with tempfile.TemporaryDirectory(prefix="kit-activations-") as folder:
         activations = Activations(photographs, parts, run, Path(folder, "activations"))
-        for number, how in enumerate({spec, *(teacher.spec for teacher in teachers)}):
+        for number, how in enumerate({spec} | (teachers.specs if teachers else set())):
             decoded[how] = photographs.decoded(Path(folder, f"photographs-{number}"), how)
         yield activations
 
@@ -162,7 +170,8 @@ def batches_of(
         activations: source of the inputs.
         classes: how many labels there are.
         settings: batch_size, class_weights and seed are used.
-        epochs: epochs to draw, each in its own order; None: one epoch in the order given.
+        epochs: epochs to draw, each in its own order; None: one epoch in the order given, by the
+            labels alone.
         mixup: see kit.training.fine_tune.FineTuneSettings.
     """
     import tensorflow
@@ -175,7 +184,8 @@ def batches_of(
         weights[labelled] = image_weights(truth[labelled], classes)
     steps = settings.steps(len(truth))
     shapes = {**activations.parts, SCORES: (classes,)}
-    names = [name for name in (_INPUTS, SCORES, PROJECTION) if name in shapes]
+    further = [name for name in activations.parts if name not in (_INPUTS, _ANSWERS)]
+    names = [_INPUTS, SCORES, *further]
 
     def batch(number: int) -> list[Vectors]:
         epoch, step = divmod(int(number), steps)
@@ -184,7 +194,7 @@ def batches_of(
             np.random.default_rng((settings.seed, epoch)).shuffle(order)
         chosen = np.array_split(order, steps)[step]
         found = {**activations(chosen, epoch), SCORES: targets[chosen]}
-        if _ANSWERS in found:
+        if _ANSWERS in found and epochs is not None:
             # A label does not say what else shows through.
             whole = [photographs.showing_through(int(index), epoch) is None for index in chosen]
             known = np.where(whole, truth[chosen], -1)
@@ -205,8 +215,9 @@ def batches_of(
         inputs = values.pop(_INPUTS)
         if len(values) == 1:
             return inputs, values[SCORES], weight
-        # What is remembered weighs the same for every class.
-        return inputs, values, {SCORES: weight, PROJECTION: tensorflow.ones_like(weight)}
+        # Bottlenecks weigh the same for every class.
+        alike = dict.fromkeys(further, tensorflow.ones_like(weight))
+        return inputs, values, {SCORES: weight, **alike}
 
     drawn = epochs or range(1)
     numbers = tensorflow.data.Dataset.range(drawn.start * steps, drawn.stop * steps)

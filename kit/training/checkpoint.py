@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 _STATE = "state.json"
-_VERSION = 4
+_VERSION = 5
 
 
 class Checkpoint:

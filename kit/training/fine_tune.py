@@ -13,7 +13,7 @@ from kit.model.spec import SCORES, PreprocessSpec
 from kit.reporting import Reporter, Silent
 from kit.training.backbones import FineTuning, on_input
 from kit.training.batch_normalization import fused
-from kit.training.batches import PROJECTION, activations_of, batches_of
+from kit.training.batches import PROJECTION, activations_of, batches_of, of_teacher
 from kit.training.checkpoint import Checkpoint
 from kit.training.defaults import FINE_TUNE_EPOCHS
 from kit.training.fitting import FitSettings, Further, fit, scores_of, seed_everything
@@ -29,7 +29,7 @@ from kit.training.layers import (
 )
 from kit.training.photographs import Photographs
 from kit.training.sizes import Stage, stages
-from kit.training.teachers import MIXED, SHARE, Teacher
+from kit.training.teachers import BOTTLENECKS, MIXED, SHARE, Teacher, Teachers
 
 if TYPE_CHECKING:
     import keras
@@ -149,7 +149,8 @@ def fine_tune(
         settings: how many layers, and how.
         to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes what
             these pixels are by a PreprocessSpec.
-        teachers: who answers for the training photographs too; see kit.training.teachers.
+        teachers: who answers for the training photographs too, and whose bottlenecks the network
+            learns to predict; see kit.training.teachers.
         checkpoint: see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
@@ -187,6 +188,12 @@ def fine_tune(
         # As much less as a label counts beside teachers.
         weight = remember * (1 - SHARE) if teachers else remember
         further[PROJECTION] = Further(_one_minus_cosine, weight)
+    for number, teacher in enumerate(teachers):
+        name = of_teacher(number)
+        outputs[name] = keras.layers.Dense(teacher.feature_width, use_bias=False, name=name)(
+            bottleneck
+        )
+        further[name] = Further(_one_minus_cosine_of_deviations, BOTTLENECKS / len(teachers))
     model = keras.Model(inputs, outputs if further else outputs[SCORES])
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
@@ -196,11 +203,17 @@ def fine_tune(
         f"fine-tuning the last {count} of {len(weighted_layers(backbone))} layers"
         f"{_on_pixels(planned, validation.spec.input_resolution)}"
     )
-    frozen = partial(activations_of, backbone, cut, to_tflite, classes, remember=bool(further))
+    frozen = partial(
+        activations_of,
+        backbone,
+        cut,
+        to_tflite,
+        classes,
+        remember=bool(remember),
+        teachers=Teachers(teachers, to_tflite) if teachers else None,
+    )
     with ExitStack() as stack:
-        learnt = [
-            stack.enter_context(frozen(one.photographs, teachers=teachers)) for one in planned
-        ]
+        learnt = [stack.enter_context(frozen(one.photographs)) for one in planned]
         checked = stack.enter_context(frozen(validation))
         batches = [
             batches_of(one.photographs, activations, classes, fitting, one.epochs, mixup)
@@ -255,3 +268,13 @@ def _one_minus_cosine(pretrained: Any, projected: Any) -> Any:
     import keras
 
     return 1 + keras.losses.cosine_similarity(pretrained, projected)
+
+
+def _one_minus_cosine_of_deviations(bottleneck: Any, projected: Any) -> Any:
+    """After the batch's mean is taken from both: most of a bottleneck is common to all photographs,
+    and says nothing of any one."""
+    from keras import ops
+
+    return _one_minus_cosine(
+        *(one - ops.mean(one, axis=0, keepdims=True) for one in (bottleneck, projected))
+    )

@@ -144,7 +144,7 @@ def learn(
         settings: see LearnSettings.
         teachers: who answers for the train part too, while layers of the backbone learn.
         unlabelled: photographs without a label (below 0), with their whole paths, which are learnt
-            by the teachers' answers alone.
+            from the teachers alone.
         checkpoint: checkpoint of the fine-tuning; see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: progress.

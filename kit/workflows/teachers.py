@@ -231,7 +231,7 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
         input_resolution=planned.input_resolution,
         own_teachers=False,
         unlabelled=None,
-        # It has to be right, and no more: what it remembers of other things costs it accuracy.
+        # What it remembers of other things costs it accuracy, and its student remembers by itself.
         # Nobody teaches it, so its labels are smoothed like those of its head.
         fine_tune=replace(
             settings.fine_tune,

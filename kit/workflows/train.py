@@ -341,7 +341,7 @@ def _prepare(
         layers_that_learn(source.backbone, settings.fine_tune.layers)  # told before any work
     features: Mapping[str, Vectors] = {}
     for teacher in teachers:
-        reporter.say(f"learns from the answers of {teacher.description}")
+        reporter.say(f"learns from {teacher.description}")
     if weights.path is None:
         unreadable = _unreadable(dataset.root, dataset.images, spec, reporter)
     else:

@@ -32,9 +32,9 @@ class TrainSettings:
         data: where labels, groups and given parts come from.
         split: the shares of the parts, the seed and the groups.
         fitting, fine_tune, augment, variants: see kit.training.recipes.LearnSettings.
-        teachers: run folders of the classifiers by whose answers, besides the labels, the
-            backbone's layers learn (see kit.training.teachers).
-        unlabelled: a folder of photographs that are learnt by the teachers' answers alone.
+        teachers: run folders of the classifiers that the backbone's layers learn from, besides the
+            labels (see kit.training.teachers).
+        unlabelled: a folder of photographs that are learnt from the teachers alone.
         own_teachers: whether teachers are fitted first, and kept beside the run.
         representative_images: number of images of the train part that quantisation looks at.
         gates: what the files must reach to be kept.

@@ -432,15 +432,12 @@ def colour_teacher(labels, side=SIDE, strength=1.0):
     import keras
 
     network = colour_network(labels)
-    scores = network.layers[-1]
-    scores.set_weights([values * strength for values in scores.get_weights()])
-    inputs = keras.Input((side, side, 3))
+    model = keras.models.clone_model(network, input_tensors=keras.Input((side, side, 3)))
+    model.set_weights([values * strength for values in network.get_weights()])
     return Teacher(
         description="a teacher",
         digest="",
-        model=keras.models.clone_model(
-            network, input_tensors=inputs, clone_function=lambda layer: layer
-        ),
+        model=model,
         spec=PreprocessSpec(side, mean=MEAN, std=STD),
         columns=tuple(labels.index(label) for label in ("blue", "green", "red")),
         learnt_from=frozenset(),
@@ -451,17 +448,18 @@ TEACHERS = (("red", "blue", "green"), SIDE, 1.0), (("green", "blue", "red"), 2 *
 
 
 def answers_by_hand(photographs, epoch):
-    """The teachers' mean for each photograph, by Keras, from its changed pixels at their sizes."""
-    found = []
-    for index in range(len(photographs.images)):
-        answers = []
-        for teacher in (colour_teacher(*one) for one in TEACHERS):
-            pixels = photographs.read(index, epoch, teacher.spec)
-            assert pixels.shape[0] == teacher.spec.input_resolution
-            scores = np.asarray(teacher.model(to_input(pixels, teacher.spec)[None]))[0]
-            answers.append(scores[list(teacher.columns)])
-        found.append(np.mean(answers, axis=0))
-    return np.stack(found)
+    """What the teachers make of each photograph, by Keras, from its changed pixels at their sizes:
+    their mean scores, and the bottlenecks of each teacher."""
+    scores, bottlenecks = [], []
+    for teacher in (colour_teacher(*one) for one in TEACHERS):
+        pixels = [
+            photographs.read(index, epoch, teacher.spec) for index in range(len(photographs.images))
+        ]
+        assert pixels[0].shape[0] == teacher.spec.input_resolution
+        inputs = np.stack([to_input(one, teacher.spec) for one in pixels])
+        scores.append(np.asarray(teacher.model(inputs))[:, list(teacher.columns)])
+        bottlenecks.append(inputs.mean(axis=(1, 2)))  # see colour_network
+    return np.mean(scores, axis=0), bottlenecks
 
 
 @pytest.mark.parametrize("remember", [0.0, 10.0])
@@ -472,16 +470,20 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
     train, validation = parts("photo")
     without = [replace(image, label=-1) for image in train.images[:4]]
     train = replace(train, images=[*train.images[4:], *without])
-    seen, inputs = {}, {}
+    seen, inputs, weights = {}, {}, {}
     real = module.batches_of
 
     def watched(photographs, *arguments):
         made = real(photographs, *arguments)
-        shown, found, _ = zip(*made, strict=True)
-        seen[photographs is not validation] = np.concatenate(
-            [(one["scores"] if remember else one).numpy() for one in found]
-        )
-        inputs[photographs is not validation] = np.concatenate(shown)
+        shown, found, weight = zip(*made, strict=True)
+        learns = photographs is not validation
+        seen[learns] = {
+            name: np.concatenate([one[name].numpy() for one in found]) for name in found[0]
+        }
+        weights[learns] = {
+            name: np.concatenate([one[name].numpy() for one in weight]) for name in weight[0]
+        }
+        inputs[learns] = np.concatenate(shown)
         return made
 
     monkeypatch.setattr(module, "batches_of", watched)
@@ -491,11 +493,12 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
         *(network(), None, train, validation, CLASSES, settings, to_tflite),
         teachers=[colour_teacher(*one) for one in TEACHERS],
     )
-    assert np.array_equal(seen[False], np.eye(CLASSES)[validation.truth])  # labels decide there
+    # Labels decide there.
+    assert np.array_equal(seen[False]["scores"], np.eye(CLASSES)[validation.truth])
     order = np.arange(len(train.images))
     np.random.default_rng((fitting.seed, 0)).shuffle(order)
     both = replace(train, mixed=MIXED)
-    answers = answers_by_hand(both, 0)
+    answers, bottlenecks = answers_by_hand(both, 0)
     mixed = [both.showing_through(index, 0) is not None for index in order]
     assert 0.25 < np.mean(mixed) < 0.75
     expected = [
@@ -504,7 +507,13 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
         else (np.eye(CLASSES)[train.truth[index]] + 2 * answers[index]) / 3
         for index, is_mixed in zip(order, mixed, strict=True)
     ]
-    assert seen[True] == pytest.approx(np.stack(expected), abs=1e-5)
+    assert seen[True]["scores"] == pytest.approx(np.stack(expected), abs=1e-5)
+    for number, bottleneck in enumerate(bottlenecks):
+        assert seen[True][f"teacher_{number}"] == pytest.approx(bottleneck[order], abs=1e-4)
+    # Rare classes count more by their labels, not by bottlenecks.
+    assert len(set(weights[True].pop("scores"))) > 1
+    assert len(weights[True]) == len(TEACHERS) + bool(remember)
+    assert all((values == 1).all() for values in weights[True].values())
     if layers == ALL:  # the student sees pixels, the same ones
         pixels = [to_input(both.read(index, 0), train.spec) for index in order]
         assert inputs[True] == pytest.approx(np.stack(pixels), abs=1e-6)
@@ -521,6 +530,66 @@ def test_a_student_learns_what_only_its_teacher_knows(parts):
     )
     answers = np.asarray(model(inputs_of(validation))).argmax(axis=1)
     assert (answers == validation.truth).mean() > 0.8
+
+
+def test_a_student_s_bottleneck_tells_what_its_teacher_s_does(parts, monkeypatch):
+    """No label and no score says anything: all that it can learn is the bottleneck."""
+    import keras
+
+    train, validation = parts()
+    train = replace(train, images=[replace(image, label=-1) for image in train.images])
+    settings = FineTuneSettings(ALL, fitting=replace(FITTING, epochs=12))
+    told = inputs_of(validation).mean(axis=(1, 2))  # see colour_network
+
+    def not_told(weight):
+        monkeypatch.setattr(module, "BOTTLENECKS", weight)
+        model, _ = fine_tune(
+            *(network(), None, train, validation, CLASSES, settings, to_tflite),
+            teachers=[colour_teacher(*TEACHERS[0][:2], strength=0.0)],
+        )
+        assert not [layer.name for layer in model.layers if layer.name.startswith("teacher")]
+        bottleneck = keras.Model(model.input, model.layers[-2].output)
+
+        def with_one(photographs):
+            found = np.asarray(bottleneck(inputs_of(photographs)))
+            return np.column_stack([found, np.ones(len(found))])
+
+        known = inputs_of(train).mean(axis=(1, 2))
+        projection, *_ = np.linalg.lstsq(with_one(train), known, rcond=None)
+        return float(((with_one(validation) @ projection - told) ** 2).mean() / told.var())
+
+    assert not_told(module.BOTTLENECKS) < not_told(0.0) / 10
+
+
+def test_teachers_share_the_weight_of_their_bottlenecks(parts, monkeypatch):
+    found = {}
+
+    def watched(*arguments, further, **others):
+        found.update(further)
+        return real(*arguments, further=further, **others)
+
+    real = module.fit
+    monkeypatch.setattr(module, "fit", watched)
+    settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=1))
+    fine_tune(
+        *(network(), None, *parts(), CLASSES, settings, to_tflite),
+        teachers=[colour_teacher(*one) for one in TEACHERS],
+    )
+    assert list(found) == ["teacher_0", "teacher_1"]
+    assert [one.weight for one in found.values()] == [module.BOTTLENECKS / 2] * 2
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_what_all_bottlenecks_of_a_batch_have_in_common_is_not_learnt(scale):
+    random = np.random.default_rng(0)
+    bottleneck, shift = random.normal(size=(32, 9)), random.normal(size=(1, 9))
+    loss = module._one_minus_cosine_of_deviations
+    assert np.asarray(loss(bottleneck, scale * bottleneck + shift)) == pytest.approx(0, abs=1e-5)
+    # A prediction that is the same for all photographs is worth nothing, however near it is.
+    near = np.repeat(bottleneck.mean(axis=0, keepdims=True), 32, axis=0)
+    assert np.asarray(loss(bottleneck + 100, near + 100)).mean() > 0.9
+    # The photographs' own predictions count, not other ones'.
+    assert np.asarray(loss(bottleneck, bottleneck[::-1])).mean() > 0.9
 
 
 def test_a_setting_out_of_range_is_told():
