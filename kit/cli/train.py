@@ -191,8 +191,8 @@ class FineTuneOptions:
         list[Path] | None,
         option(
             FINE_TUNING,
-            "A run of the same labels that fine-tuned layers learn from too. Give the option "
-            "several times for several.",
+            "A run of the same labels that fine-tuned layers learn from too. You can give the "
+            "option several times.",
             metavar="RUN",
             show_default="none; with --recipe max two that it trains",
         ),
@@ -201,8 +201,8 @@ class FineTuneOptions:
         Path | None,
         option(
             FINE_TUNING,
-            "With a teacher, a folder of photographs without labels to learn from too. What is on "
-            "them, the teacher says.",
+            "With a teacher, a folder of photographs without labels to learn from too. The teacher "
+            "says what is on them.",
             metavar="FOLDER",
         ),
     ] = None
