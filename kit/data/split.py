@@ -255,7 +255,19 @@ def group_members(dataset: Dataset, settings: SplitSettings) -> list[tuple[str, 
 
 
 def _groups(dataset: Dataset, group_regex: str) -> dict[str, str]:
-    """What is hashed for each image that has a group."""
+    """As named_groups; raises DataError where the pattern matches no path."""
+    pattern = re.compile(group_regex)
+    paths = [image.path for image in dataset.images]
+    if group_regex and paths and not any(map(pattern.search, paths)):
+        raise DataError(
+            f"expected the group pattern {group_regex!r} to match the images' paths, it matches "
+            f"none, such as {paths[0]}"
+        )
+    return named_groups(dataset, group_regex)
+
+
+def named_groups(dataset: Dataset, group_regex: str) -> dict[str, str]:
+    """The group's key of each image that has a group, by path."""
     groups = {
         image.path: f"group:{image.group}" for image in dataset.images if image.group is not None
     }
@@ -268,11 +280,6 @@ def _groups(dataset: Dataset, group_regex: str) -> dict[str, str]:
         if match:
             captured = next((text for text in match.groups() if text is not None), match.group())
             matched[image.path] = f"group:{captured}"
-    if not matched:
-        raise DataError(
-            f"expected the group pattern {group_regex!r} to match the images' paths, it matches "
-            f"none, such as {dataset.images[0].path}"
-        )
     return groups | matched
 
 

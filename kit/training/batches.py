@@ -219,7 +219,7 @@ def batches_of(
         alike = dict.fromkeys(further, tensorflow.ones_like(weight))
         return inputs, values, {SCORES: weight, **alike}
 
-    drawn = epochs or range(1)
+    drawn = range(1) if epochs is None else epochs
     numbers = tensorflow.data.Dataset.range(drawn.start * steps, drawn.stop * steps)
     options = tensorflow.data.Options()
     # There is nothing to tune, and its thread sleeps for longer and longer, up to a minute: whoever

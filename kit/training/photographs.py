@@ -54,6 +54,8 @@ class Kept:
         self._rows: npt.NDArray[Any] = np.empty(0)
         if rows:
             self._rows = np.memmap(file, self._dtype, "r+", shape=(rows, *shape))
+            if os.name == "posix":
+                file.unlink()  # the space is free when the process ends, in whatever way
 
     def row(self, index: int, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """The array of this index; `compute` gives it where it is not kept yet."""
@@ -77,6 +79,7 @@ def _reserve(path: Path, size: int) -> bool:
             else:
                 file.truncate(size)
         except OSError:
+            file.truncate(0)
             return False
     return True
 

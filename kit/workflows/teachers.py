@@ -20,11 +20,11 @@ from kit.data import (
     split_dataset,
 )
 from kit.data.scan import listed
-from kit.data.split import group_keys
-from kit.errors import DataError, SpecError, WeightsError
+from kit.data.split import group_keys, named_groups
+from kit.errors import DataError, OutputExistsError, SpecError, WeightsError
 from kit.export.exported import Gates
 from kit.model.spec import ModelCard
-from kit.reporting import Reporter
+from kit.reporting import Reporter, tell_left_out
 from kit.training.backbones import BackboneChoice, choose
 from kit.training.teachers import Teacher
 from kit.training.weights import find_weights
@@ -136,28 +136,34 @@ def check_apart(
 
 
 def read_unlabelled(
-    folder: str | None, dataset: Dataset, split: Mapping[str, str], reporter: Reporter
+    settings: TrainSettings, dataset: Dataset, split: Mapping[str, str], reporter: Reporter
 ) -> tuple[LabelledImage, ...]:
     """The photographs of a folder that a student may learn from without labels.
 
     What the data set holds itself is left out, and what belongs to a group of its test or
-    validation part. Their paths are whole, and their labels -1.
+    validation part, as far as a DICOM file or the settings' pattern says so. Their paths are whole,
+    and their labels -1.
 
     Raises DataError as kit.data.scan_unlabelled, and where nothing remains.
     """
+    folder, regex = settings.unlabelled, settings.split.group_regex
     if folder is None:
         return ()
     found = scan_unlabelled(Path(folder).resolve())
     own = {image.digest: split[image.path] for image in dataset.images}
-    apart = {image.group for image in dataset.images if split[image.path] != "train"} - {None}
-    kept, held_out, labelled = [], 0, 0
+    groups, theirs = named_groups(dataset, regex), named_groups(found, regex)
+    apart = {group for path, group in groups.items() if split[path] != "train"}
+    kept, held_out, labelled, unsaid = [], 0, 0, 0
     for image in found.images:
-        if own.get(image.digest, "train") != "train" or image.group in apart:
+        if own.get(image.digest, "train") != "train" or theirs.get(image.path) in apart:
             held_out += 1
         elif image.digest in own:
             labelled += 1
         else:
             kept.append(replace(image, path=str(found.root / image.path)))
+            # A table names groups in its own way, and no photograph without a label is in it.
+            unsaid += image.path not in theirs or settings.data.group_column is not None
+    tell_left_out(found.left_out, reporter)
     for line in found.warnings:
         reporter.warn(line)
     for count, what in (
@@ -170,6 +176,11 @@ def read_unlabelled(
         raise DataError(
             f"{folder}: expected photographs beside the labelled ones, none of "
             f"{len(found.images)} remains"
+        )
+    if groups and unsaid:
+        reporter.warn(
+            f"nothing says of which group {unsaid} of the photographs in {folder} are: take those "
+            "of groups (patients) in the test and validation parts out yourself"
         )
     return tuple(kept)
 
@@ -195,17 +206,26 @@ def fit_teachers(
         The student's settings, which name the teachers' runs.
 
     Raises:
+        OutputExistsError: the teachers' folder is among the images, or a teacher is there.
         WeightsError: a teacher's pretrained weights are not to be had; nothing has been done then.
         KitError: as `train`.
     """
     folder = Path(f"{Path(output)}.teachers")
+    own_folders = settings.data.labels_csv is None
+    if own_folders and folder.resolve().is_relative_to(Path(images).resolve()):
+        raise OutputExistsError(
+            f"{output}: expected an output outside of {images}, since the teachers' runs beside it "
+            "would be taken for images: choose another"
+        )
     dataset = load_dataset(images, settings.data)
     split = split_dataset(dataset, settings.split)
     learning = sum(part == "train" for part in split.values())
     reporter.say(f"first teachers are trained, as runs of their own in {folder}:")
     for one in _PLANNED:
         try:
-            find_weights(one.choice, settings.weights, settings.fitting.seed)
+            weights = find_weights(one.choice, settings.weights, settings.fitting.seed)
+            if weights.path is None:
+                raise WeightsError("expected pretrained weights, got random values")
         except WeightsError as error:
             raise WeightsError(f"--recipe max trains {one.choice} as a teacher: {error}") from error
         epochs = settings.fine_tune.of(one.choice.fine_tuning).fitting.epochs or 0
@@ -213,7 +233,12 @@ def fit_teachers(
         reporter.say(f"  {one.choice}, about {minutes} minutes on two cores")
     for one in _PLANNED:
         run, own = folder / one.folder, _of_teacher(settings, one)
-        if resume and run.exists() and _is_of(run, own, dataset):
+        if run.exists() and not (resume or force):
+            raise OutputExistsError(
+                f"{run}: this teacher has been trained already: --resume goes on with it, --force "
+                "trains it anew"
+            )
+        if resume and run.exists() and _is_of(run, own, dataset, force):
             reporter.say(f"{run} is complete")
             continue
         train(images, run, own, force=force, resume=resume, cache=cache, reporter=reporter)
@@ -249,8 +274,8 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
     )
 
 
-def _is_of(run: Path, settings: TrainSettings, dataset: Dataset) -> bool:
-    """Whether a run is what these settings give on these images."""
+def _is_of(run: Path, settings: TrainSettings, dataset: Dataset, force: bool) -> bool:
+    """Whether a run is what these settings give on these images; if not and not `force`, raises."""
     record = read_run(run)
     wanted = json.loads(json.dumps(settings.to_json()))
     known = dict(record.get("settings", {}))
@@ -260,6 +285,8 @@ def _is_of(run: Path, settings: TrainSettings, dataset: Dataset) -> bool:
     if known != wanted or (
         record["card"].get("dataset", {}).get("fingerprint") != readable.fingerprint
     ):
+        if force:
+            return False
         raise SpecError(
             f"{run}: expected a teacher of these images and settings, got another in {RUN_NAME}: "
             "give the same again, or --force to train it anew"

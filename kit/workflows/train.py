@@ -217,7 +217,8 @@ def train(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_absent(output, force)
-    check_spares(output, images)
+    further = (settings.unlabelled, settings.data.labels_csv, settings.data.corrections)
+    check_spares(output, images, *settings.teachers, *(one for one in further if one is not None))
     if settings.own_teachers:
         _survey(images, settings, weights, Silent())  # told before teachers learn for long
         settings = fit_teachers(
@@ -310,7 +311,10 @@ def _survey(
         warnings = (*warnings, flattered)
     teachers = read_teachers(settings.teachers, dataset.labels)
     check_apart(teachers, dataset, split, settings.split.group_regex)
-    unlabelled = read_unlabelled(settings.unlabelled, dataset, split, reporter)
+    unlabelled = read_unlabelled(settings, dataset, split, reporter)
+    if settings.screening:
+        parts = list(split.values())
+        check_enough(parts.count("train"), parts.count("validation"))
     if settings.targets is not None:
         validation = _scoring_set(dataset, split, "validation", settings)
         assert validation.truth is not None  # the images are labelled
@@ -356,6 +360,8 @@ def _prepare(
         reasons = _unreadable(dataset.root, unlabelled, spec, reporter)
         tell_left_out(list(reasons.items()), reporter)
         unlabelled = tuple(image for image in unlabelled if image.path not in reasons)
+        if not unlabelled:
+            raise DataError(f"{settings.unlabelled}: expected photographs, none could be read")
         reporter.say(f"{len(unlabelled)} photographs without a label are learnt from too")
     if min(dataset.counts()) < FEW_IMAGES:
         reporter.warn(
@@ -394,6 +400,8 @@ def _checkpoint(
             "weights": source.weights.digest,
             "preprocess": source.spec.to_json(),
             "learning": asdict(settings.learning),
+            # What the settings leave to the backbone is another in another version of the kit.
+            "fine_tuning": asdict(source.choice.fine_tuning),
             "teachers": [teacher.digest for teacher in prepared.teachers],
             "unlabelled": [image.digest for image in prepared.unlabelled],
         },

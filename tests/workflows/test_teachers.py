@@ -3,13 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from drawing import draw_folder
 from training_fixtures import CLASSES, SIDE, Listener
 
-from kit.data import LabelledImage, load_dataset, split_dataset
+from kit.data import DataSettings, LabelledImage, SplitSettings, load_dataset, split_dataset
 from kit.errors import DataError, OutputExistsError, SpecError, TrainingError, WeightsError
 from kit.evaluation import Targets
 from kit.model.model_file import read_model_file
@@ -130,6 +131,13 @@ def test_a_teacher_must_not_know_test_patients(teacher_run, data):
 # ---------------------------------------------------------------- photographs without a label
 
 
+def with_more(folder, **settings):
+    """Settings of a student that learns from these photographs too."""
+    return TrainSettings(
+        teachers=("teacher",), fine_tune=TUNING, unlabelled=str(folder), **settings
+    )
+
+
 def test_unlabelled_photographs_that_are_held_out_stay_out(data, tmp_path):
     dataset, split = data
     folder = draw_folder(tmp_path / "more", {"some": 3, "deeper/some": 2}, seed=99)
@@ -139,7 +147,7 @@ def test_unlabelled_photographs_that_are_held_out_stay_out(data, tmp_path):
     for number, path in enumerate([of["test"][0], of["validation"][0], *of["train"][:4]]):
         shutil.copy(dataset.root / path, folder / f"copy {number}.png")
     listener = Listener()
-    found = read_unlabelled(str(folder), dataset, split, listener)
+    found = read_unlabelled(with_more(folder), dataset, split, listener)
     assert len(found) == 5
     assert all(isinstance(image, LabelledImage) and image.label == -1 for image in found)
     assert all((dataset.root / image.path).is_file() for image in found)
@@ -147,18 +155,54 @@ def test_unlabelled_photographs_that_are_held_out_stay_out(data, tmp_path):
     assert "left out 4 of the photographs" in listener.warned[1]
 
 
+def test_unlabelled_photographs_of_held_out_groups_stay_out(data, tmp_path):
+    dataset, split = data
+    pattern = r"patient(\d+)"
+    folder = draw_folder(tmp_path / "more", {"patient1": 2, "patient2": 1, "others": 3}, seed=98)
+    learnt, tested = (
+        next(path for path, one in split.items() if one == part) for part in ("train", "test")
+    )
+    named = {learnt: "patient2", tested: "patient1"}
+    dataset = replace(
+        dataset,
+        images=tuple(
+            replace(image, path=named.get(image.path, image.path)) for image in dataset.images
+        ),
+    )
+    split = {named.get(path, path): part for path, part in split.items()}
+    listener = Listener()
+    settings = with_more(folder, split=SplitSettings(group_regex=pattern))
+    found = read_unlabelled(settings, dataset, split, listener)
+    assert sorted(Path(image.path).parent.name for image in found) == ["others"] * 3 + ["patient2"]
+    assert "left out 2 of the photographs" in listener.warned[0]
+    assert "nothing says of which group 3 of the photographs" in listener.warned[1]
+    assert len(listener.warned) == 2
+
+
+def test_a_table_says_nothing_of_groups_of_unlabelled_photographs(data, tmp_path):
+    dataset, split = data
+    dataset = replace(
+        dataset, images=tuple(replace(image, group="a patient") for image in dataset.images)
+    )
+    folder = draw_folder(tmp_path / "more", {"some": 3}, seed=97)
+    table = DataSettings(labels_csv=tmp_path / "labels.csv", group_column="patient")
+    listener = Listener()
+    assert len(read_unlabelled(with_more(folder, data=table), dataset, split, listener)) == 3
+    assert "nothing says of which group 3 of the photographs" in listener.warned[0]
+
+
 def test_a_folder_with_nothing_new_is_refused(data):
     dataset, split = data
     with pytest.raises(DataError, match="expected photographs beside the labelled ones, none of"):
-        read_unlabelled(str(dataset.root / "blue"), dataset, split, Listener())
+        read_unlabelled(with_more(dataset.root / "blue"), dataset, split, Listener())
 
 
 def test_a_folder_that_is_not_there(data, tmp_path):
     with pytest.raises(DataError, match="expected a folder with images, nothing there"):
-        read_unlabelled(str(tmp_path / "gone"), *data, Listener())
+        read_unlabelled(with_more(tmp_path / "gone"), *data, Listener())
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="expected a folder of images, found none"):
-        read_unlabelled(str(tmp_path / "empty"), *data, Listener())
+        read_unlabelled(with_more(tmp_path / "empty"), *data, Listener())
 
 
 # ---------------------------------------------------------------- settings
@@ -199,7 +243,7 @@ def test_a_student_learns_for_longer():
 def taught(finished_run, tmp_path):
     """Trains a student of a finished run, in a folder of its own."""
 
-    def run(output=tmp_path / "work" / "run", listener=None, resume=False, **changes):
+    def run(output=tmp_path / "work" / "run", listener=None, resume=False, force=False, **changes):
         settings = replace(
             finished_run.settings,
             quantize=("int8",),
@@ -209,6 +253,7 @@ def taught(finished_run, tmp_path):
         return train(
             *(finished_run.images, output, replace(settings, **changes)),
             resume=resume,
+            force=force,
             cache=finished_run.cache,
             reporter=listener or Listener(),
         )
@@ -305,7 +350,7 @@ def test_max_fits_its_teachers_first_and_goes_on_at_any_stage(small_max, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             small_max(listener=_BrokenOff("fine-tuning   2", times), resume=times > 1)
         assert {path.name for path in work.iterdir()} == left
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="--resume goes on with it, --force trains it anew"):
         small_max()
     listener = Listener()
     result = small_max(listener=listener, resume=True)
@@ -321,6 +366,10 @@ def test_max_fits_its_teachers_first_and_goes_on_at_any_stage(small_max, tmp_pat
     shutil.rmtree(result.run)
     with pytest.raises(SpecError, match="expected a teacher of these images and settings"):
         small_max(settings=other, resume=True)
+    again = _BrokenOff("fine-tuning   1", 1)
+    with pytest.raises(KeyboardInterrupt):
+        small_max(settings=other, resume=True, force=True, listener=again)
+    assert f"{work / teacher} is complete" not in again.said
 
 
 class _BrokenOff(Listener):
@@ -344,6 +393,11 @@ class _BrokenOff(Listener):
         ({"targets": Targets("mauve", 0.9)}, DataError, "expected --positive to be one of"),
         ({"targets": Targets("red", 0.99)}, DataError, "expected at least 299 positive images"),
         ({"unlabelled": "gone"}, DataError, "expected a folder with images, nothing there"),
+        (
+            {"screening": True, "split": SplitSettings(validation=0.05)},
+            DataError,
+            "expected at least 20",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_student_is_told_before_its_teachers_learn(
@@ -356,13 +410,41 @@ def test_what_is_wrong_with_the_student_is_told_before_its_teachers_learn(
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_max_tells_first_what_it_will_do_and_what_it_lacks(finished_run, small_backbone, tmp_path):
+def test_teachers_do_not_go_among_the_images(small_max, finished_run):
+    """Their folders would be taken for classes."""
+    listener = Listener()
+    output = finished_run.images / "run"
+    with pytest.raises(OutputExistsError, match="expected an output outside of"):
+        small_max(output, listener=listener)
+    assert listener.said == []
+    assert not Path(f"{output}.teachers").exists()
+
+
+def test_no_output_replaces_what_a_student_learns_from(taught, finished_run, tmp_path):
+    for name in ("teacher", "more"):
+        (tmp_path / "project" / name).mkdir(parents=True)
+    for changes in (
+        {"teachers": (str(tmp_path / "project" / "teacher"),)},
+        {"unlabelled": str(tmp_path / "project" / "more")},
+        {"data": DataSettings(labels_csv=tmp_path / "project" / "labels.csv")},
+        {"data": DataSettings(corrections=tmp_path / "project" / "corrections.csv")},
+    ):
+        with pytest.raises(OutputExistsError, match="expected an output that does not replace"):
+            taught(tmp_path / "project", force=True, **changes)
+    assert len(list((tmp_path / "project").iterdir())) == 2
+
+
+@pytest.mark.parametrize("otherwise", [(), ("none",)])
+def test_max_tells_first_what_it_will_do_and_what_it_lacks(
+    finished_run, small_backbone, tmp_path, otherwise
+):
     """A folder that has the student's weights, and none of the teachers'."""
     folder = tmp_path / "weights"
     folder.mkdir()
     name = next(one for one in small_backbone.choice.weights_names if one.endswith(".weights.h5"))
     shutil.copy(small_backbone.weights.path, folder / name)
-    settings = train_settings("max", alpha=0.25, input_resolution=SIDE, weights=str(folder))
+    weights = ",".join([str(folder), *otherwise])
+    settings = train_settings("max", alpha=0.25, input_resolution=SIDE, weights=weights)
     listener = Listener()
     with pytest.raises(WeightsError, match="--recipe max trains mobilenet_v2 alpha"):
         train(finished_run.images, tmp_path / "run", settings, reporter=listener)
