@@ -1,5 +1,6 @@
 """What an epoch shows of the photographs, and what is kept of them between epochs."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from small_network import CLASSES, EPOCHS, FITTING, same
 
 from kit.training import photographs as kept_between_epochs
 from kit.training.batches import Activations, batches_of
+from kit.training.photographs import Kept
 from kit.training.teachers import MIXED
 
 pytest_plugins = ["small_network"]
@@ -144,6 +146,19 @@ def test_without_room_activations_are_computed_every_time(tune, parts, watched, 
     assert len(runs) == expected
     for record, other in zip(history, plain, strict=True):
         assert record["cross_entropy"] == pytest.approx(other["cross_entropy"], abs=0.02)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a file that is in use cannot be deleted")
+def test_what_is_kept_is_gone_from_the_disk_however_a_process_ends(tmp_path):
+    """The file has no name any more while it is in use."""
+    kept = Kept(tmp_path / "kept", 3, (2,), np.uint8)
+    computed = []
+    for _ in range(2):
+        for index in range(3):
+            found = kept.row(index, lambda: computed.append(1) or np.array([len(computed), 7]))
+            assert found.tolist() == [index + 1, 7]
+    assert len(computed) == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_kept_is_half_as_precise_in_every_epoch(parts, tmp_path):

@@ -20,6 +20,7 @@ from kit.training.layers import NONE
 from kit.training.learning import BackboneSource, learn
 from kit.training.photographs import Photographs
 from kit.training.recipes import LearnSettings
+from kit.training.teachers import Teacher
 
 pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.tf
@@ -135,6 +136,28 @@ def test_fine_tuning_is_as_its_backbone_likes_it_unless_given(
     with pytest.raises(KeyboardInterrupt):
         learnt(LearnSettings(FITTING, replace(TUNING, fitting=fitting, mixup=mixup)))
     assert seen == [expected]
+
+
+def test_a_student_learns_for_longer_and_its_teachers_see_what_it_sees(learnt, monkeypatch):
+    seen = []
+
+    def caught(backbone, head, train, validation, classes, settings, *_, teachers, **__):
+        sides = [teacher.spec.input_resolution for teacher in teachers]
+        seen.append((settings.fitting.epochs, settings.mixup, sides))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fine_tune", caught)
+    own = FineTuning(0.125, epochs=7, taught_epochs=9, mixup=0.5)
+    family = replace(BACKBONES["mobilenet_v1"], fine_tuning=own, fine_tuning_of_width={})
+    monkeypatch.setitem(BACKBONES, "mobilenet_v1", family)
+    fitting = replace(TUNING.fitting, learning_rate=None, epochs=None)
+    tuning = replace(TUNING, fitting=fitting, mixup=None)
+    settings = LearnSettings(FITTING, tuning, augment="photo", variants=1)
+    teacher = Teacher("", "", None, choose("mobilenet_v2", 0.35, 224).preprocess(), (0, 1), set())
+    for teachers in ([], [teacher]):
+        with pytest.raises(KeyboardInterrupt):
+            learnt(settings, teachers=teachers)
+    assert seen == [(7, 0.5, []), (9, 0.0, [160])]
 
 
 @pytest.mark.parametrize("better", [False, True])
