@@ -217,7 +217,7 @@ FineTuneEpochsOption = Annotated[
         FINE_TUNING,
         "Passes over the training images in fine-tuning.",
         metavar="N",
-        show_default=f"{FINE_TUNE_EPOCHS}; with --recipe best {OF_THE_BACKBONE}",
+        show_default=f"{FINE_TUNE_EPOCHS}; with --recipe best or max {OF_THE_BACKBONE}",
     ),
 ]
 ThreadsOption = Annotated[

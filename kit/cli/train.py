@@ -81,7 +81,7 @@ class HeadOptions:
             min=0,
             max=1,
             metavar="SHARE",
-            show_default="0; with --recipe best 0.1",
+            show_default="0; with --recipe best or max 0.1",
         ),
     ] = None
     dropout: Annotated[
@@ -104,7 +104,7 @@ class HeadOptions:
             HEAD,
             "How photographs are changed at random in training.",
             choices=AUGMENTATION_NAMES,
-            show_default="none; with --recipe best photo",
+            show_default="none; with --recipe best or max photo",
         ),
     ] = None
     variants: Annotated[
@@ -129,7 +129,7 @@ class FineTuneOptions:
             FINE_TUNING,
             "How many of the backbone's last layers learn too: a number, most, all or none.",
             metavar="LAYERS",
-            show_default="none; with --recipe best most",
+            show_default="none; with --recipe best or max most",
         ),
     ] = None
     fine_tune_epochs: FineTuneEpochsOption = None
@@ -160,7 +160,7 @@ class FineTuneOptions:
             "Parameter of the beta distribution by which fine-tuning mixes pairs of images and "
             "their labels; 0 mixes none.",
             min=0,
-            show_default=f"0; with --recipe best {OF_THE_BACKBONE}, and 0 with a teacher",
+            show_default=f"0; with --recipe best {OF_THE_BACKBONE}; with a teacher 0",
         ),
     ] = None
     remember: Annotated[
@@ -172,19 +172,19 @@ class FineTuneOptions:
             "leaves it out.",
             min=0,
             metavar="WEIGHT",
-            show_default=f"{OF_THE_BACKBONE} with --recipe best or --screening, else 0",
+            show_default=f"{OF_THE_BACKBONE} with --recipe best or max or --screening, else 0",
         ),
     ] = None
     interpolate: Annotated[
         float | None,
         option(
             FINE_TUNING,
-            "Share of what fine-tuning changed that is kept, up to 1: the rest of the way back to "
-            "the pretrained network, it remembers other things.",
+            "Share of what fine-tuning changed in the weights that is kept, above 0 and up to 1. A "
+            "smaller share forgets less of what pretraining taught.",
             min=0,
             max=1,
             metavar="SHARE",
-            show_default="the least that costs the validation part nothing; --screening: little",
+            show_default="chosen on the validation part; with --screening a smaller one",
         ),
     ] = None
     teacher: Annotated[
@@ -280,7 +280,12 @@ def train(
     resize: ResizeOption = RESIZE_METHODS[0],
     resume: Annotated[
         bool,
-        option(FINE_TUNING, "Go on where an earlier fine-tuning was interrupted.", "--resume"),
+        option(
+            FINE_TUNING,
+            "Go on where an interrupted fine-tuning stopped; with --recipe max, teachers that are "
+            "complete are kept.",
+            "--resume",
+        ),
     ] = False,
     quantize: QuantizeOption = None,
     representative_images: Annotated[
