@@ -262,6 +262,15 @@ def taught(finished_run, tmp_path):
     return run
 
 
+def test_unlabelled_photographs_that_cannot_be_read_are_no_photographs(taught, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "half.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
+    with pytest.raises(DataError, match="expected photographs, none could be read"):
+        taught(unlabelled=str(more))
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_card_report_and_record_name_the_teachers(taught, finished_run, tmp_path):
     more = draw_folder(tmp_path / "more", {"blue": 5, "red": 4}, seed=77)
