@@ -19,8 +19,8 @@ JOBS ?= auto
 # A file's tests stay together, since they share what they train; files keep their order, so that a few
 # heavy tests do not come last.
 PYTEST := pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
-# It puts probes into the bytecode; a tracer, which would see each line of TensorFlow too, takes nearly twice
-# as long as no measurement at all.
+# SlipCover puts probes into the bytecode. With a tracer, which sees each line of TensorFlow too, tests take nearly
+# twice as long as without any measurement.
 SLIPCOVER := $(BIN)/python -m slipcover
 COVERED := .coverage.json
 

@@ -220,6 +220,12 @@ def fit_teachers(
     dataset = load_dataset(images, settings.data)
     split = split_dataset(dataset, settings.split)
     learning = sum(part == "train" for part in split.values())
+    present = [folder / one.folder for one in _PLANNED if (folder / one.folder).exists()]
+    if present and not (resume or force):
+        raise OutputExistsError(
+            f"{present[0]}: this teacher has been trained already: --resume goes on with it, "
+            "--force trains it anew"
+        )
     reporter.say(f"first teachers are trained, as runs of their own in {folder}:")
     for one in _PLANNED:
         try:
@@ -233,11 +239,6 @@ def fit_teachers(
         reporter.say(f"  {one.choice}, about {minutes} minutes on two cores")
     for one in _PLANNED:
         run, own = folder / one.folder, _of_teacher(settings, one)
-        if run.exists() and not (resume or force):
-            raise OutputExistsError(
-                f"{run}: this teacher has been trained already: --resume goes on with it, --force "
-                "trains it anew"
-            )
         if resume and run.exists() and _is_of(run, own, dataset, force):
             reporter.say(f"{run} is complete")
             continue
