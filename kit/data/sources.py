@@ -108,6 +108,11 @@ class DataSettings:
             )
         self.names_of_labels()
 
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """The files that are read for it beside the images."""
+        return tuple(one for one in (self.labels_csv, self.corrections) if one is not None)
+
     def one_hot_columns(self) -> tuple[str, ...]:
         """The columns of `label_columns`."""
         return tuple(name.strip() for name in self.label_columns.split(",") if self.label_columns)

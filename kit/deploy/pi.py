@@ -24,7 +24,7 @@ from pathlib import Path
 
 from converters.operators import check_runtime
 from kit.errors import DeploymentError, KitError, MissingDependencyError
-from kit.files import check_absent, folder_beside, size_of
+from kit.files import check_absent, check_spares, folder_beside, size_of
 from kit.model.model_file import read_model_file
 from kit.runtime import Classifier
 
@@ -143,13 +143,15 @@ def deploy_pi(
             wheels cannot be had.
         ConversionError: the model has operators that the system's interpreter lacks.
         ModelFileError: the model is none.
-        OutputExistsError: the output exists.
+        OutputExistsError: the output exists, or is or holds the model.
         MissingDependencyError: pip or packaging is missing here.
         ValueError: an unknown system.
     """
     chosen = _choose(system)
     _check_model(model, chosen)
-    with folder_beside(check_absent(output, force), force) as folder:
+    check_absent(output, force)
+    check_spares(output, model)
+    with folder_beside(output, force) as folder:
         shutil.copyfile(model, folder / MODEL_NAME)
         wheels = folder / "wheels"
         wheels.mkdir()

@@ -22,7 +22,7 @@ from kit import __version__
 from kit.choices import WEB_LANGUAGES
 from kit.deploy.checked import checked_model
 from kit.errors import DeploymentError, ModelFileError
-from kit.files import check_absent, folder_beside, size_of, write_beside
+from kit.files import check_absent, check_spares, folder_beside, size_of, write_beside
 from kit.inline import json_for_script, source_of
 from kit.runtime.interpreter import Runner
 
@@ -70,12 +70,13 @@ def deploy_web(
         ModelFileError: the model's input or output is of a type that browsers lack; or, as
             InferenceError, see kit.deploy.checked.
         DeploymentError: this copy of the kit is without the page.
-        OutputExistsError: the output exists.
+        OutputExistsError: the output exists, or is or holds the model.
         ValueError: an unknown language.
     """
     if language not in WEB_LANGUAGES:
         raise ValueError(f"expected a language of {', '.join(WEB_LANGUAGES)}, got {language!r}")
     check_absent(output, force)
+    check_spares(output, model)
     file = checked_model(model)
     assert file.card is not None  # it was checked
     runner = Runner(file.path)

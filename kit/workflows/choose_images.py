@@ -72,12 +72,12 @@ def choose_images(
 
     Raises:
         DataError: the images cannot be used, or all are labelled already.
-        OutputExistsError: the output exists.
+        OutputExistsError: the output exists, or is or holds what is read.
         ValueError: `most` is below 1, or the weights are random.
         WeightsError: the weights are not to be had.
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
-    check_spares(output, images, unlabelled)
+    check_spares(output, images, unlabelled, *settings.data.tables)
     if most < 1:
         raise ValueError(f"expected to choose at least 1 image, got {most}")
     with folder_beside(output, force) as folder:

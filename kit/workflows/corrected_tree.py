@@ -61,13 +61,12 @@ def write_corrected_tree(
     Raises:
         DataError: the images cannot be used, a label is no name of a folder, or the output lies
             among the images.
-        OutputExistsError: the output exists, or holds the images.
+        OutputExistsError: the output exists, or is or holds what is read.
     """
-    reporter = reporter or Silent()
-    check_spares(output, images)
+    settings, reporter = settings or DataSettings(), reporter or Silent()
+    check_spares(output, images, *settings.tables)
     if Path(output).resolve().is_relative_to(Path(images).resolve()):
         raise DataError(f"{output}: expected a folder outside of {images}, got one in it")
-    settings = settings or DataSettings()
     dataset = load_dataset(images, settings)
     for line in dataset.warnings:
         reporter.warn(line)

@@ -104,11 +104,11 @@ def review(
 
     Raises:
         DataError: the images cannot be used, or a label has too few.
-        OutputExistsError: the output exists.
+        OutputExistsError: the output exists, or is or holds what is read.
         WeightsError: the weights are not to be had.
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
-    check_spares(output, images)
+    check_spares(output, images, *settings.data.tables)
     with folder_beside(output, force) as folder:
         choice, weights = pretrained(settings, reporter)
         dataset = load_dataset(images, settings.data)

@@ -217,8 +217,8 @@ def train(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_absent(output, force)
-    further = (settings.unlabelled, settings.data.labels_csv, settings.data.corrections)
-    check_spares(output, images, *settings.teachers, *(one for one in further if one is not None))
+    unlabelled = () if settings.unlabelled is None else (settings.unlabelled,)
+    check_spares(output, images, *settings.teachers, *unlabelled, *settings.data.tables)
     if settings.own_teachers:
         _survey(images, settings, weights, Silent())  # told before teachers learn for long
         settings = fit_teachers(

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -150,6 +151,8 @@ def test_what_is_there_is_kept(pip, model, tmp_path, monkeypatch):
     (out / "mine.txt").write_text("mine")
     with pytest.raises(OutputExistsError):
         deploy_pi(model, out)
+    with pytest.raises(OutputExistsError, match="which it is or holds"):
+        deploy_pi(shutil.copy(model, tmp_path / "copy.tflite"), tmp_path, force=True)
     assert not pip
     monkeypatch.setattr(pi, "_write_files", lambda *rest: 1 / 0)
     with pytest.raises(ZeroDivisionError):

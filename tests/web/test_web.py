@@ -126,6 +126,10 @@ def test_mistakes(built, model, tmp_path):
     with pytest.raises(OutputExistsError):
         deploy_web(model, site)
     assert [path.name for path in site.iterdir()] == ["mine"]
+    for output, single_file in ((whole.parent, False), (whole, True)):
+        with pytest.raises(OutputExistsError, match="which it is or holds"):
+            deploy_web(whole, output, single_file=single_file, force=True)
+    assert whole.is_file()
     shutil.rmtree(built)
     with pytest.raises(DeploymentError, match="make web builds it"):
         deploy_web(model, site, force=True)

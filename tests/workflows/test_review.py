@@ -307,16 +307,27 @@ def test_parts_and_folders_below_a_class_stay(tmp_path):
     assert found == {path.relative_to(images) for path in images.rglob("*.png")}
 
 
-def test_an_output_that_holds_the_images_is_refused(images, settings, tmp_path):
+def test_an_output_that_holds_what_is_read_is_refused(images, settings, tmp_path):
+    (tmp_path / "project").mkdir()
+    named = DataSettings(corrections=tmp_path / "project" / "corrections.csv")
     for run in (
-        lambda output: review(images, output, settings, force=True),
-        lambda output: choose_images(tmp_path, images, output, settings, force=True),
+        lambda output, data: review(images, output, replace(settings, data=data), force=True),
+        lambda output, data: choose_images(
+            *(images, tmp_path / "more", output, replace(settings, data=data)), force=True
+        ),
+        lambda output, data: write_corrected_tree(images, output, data, force=True),
     ):
-        with pytest.raises(OutputExistsError, match="which it is or holds"):
-            run(images)
-        with pytest.raises(OutputExistsError, match="which it is or holds"):
-            run(images.parent)
+        for output, data in (
+            (images, DataSettings()),
+            (images.parent, DataSettings()),
+            (tmp_path / "project", named),
+        ):
+            with pytest.raises(OutputExistsError, match="which it is or holds"):
+                run(output, data)
+    with pytest.raises(OutputExistsError, match="which it is or holds"):
+        choose_images(images, tmp_path / "project" / "more", tmp_path / "project", force=True)
     assert len(list(images.rglob("*.png"))) == 81
+    assert (tmp_path / "project").is_dir()
 
 
 def test_names_are_hidden_with_the_pictures(images, settings, tmp_path):
