@@ -25,7 +25,8 @@ from kit.errors import DataError, OutputExistsError, SpecError, WeightsError
 from kit.export.exported import Gates
 from kit.model.spec import ModelCard
 from kit.reporting import Reporter, tell_left_out
-from kit.training.backbones import BackboneChoice, choose
+from kit.training.backbones import BackboneChoice, build, choose
+from kit.training.layers import layers_that_learn
 from kit.training.teachers import Teacher
 from kit.training.weights import find_weights
 from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
@@ -207,7 +208,9 @@ def fit_teachers(
 
     Raises:
         OutputExistsError: the teachers' folder is among the images, or a teacher is there.
-        WeightsError: a teacher's pretrained weights are not to be had; nothing has been done then.
+        ValueError: a teacher or the student has fewer layers than should learn.
+        WeightsError: a teacher's pretrained weights are not to be had. In all of these cases
+            nothing has been done.
         KitError: as `train`.
     """
     folder = Path(f"{Path(output)}.teachers")
@@ -217,6 +220,11 @@ def fit_teachers(
             f"{output}: expected an output outside of {images}, since the teachers' runs beside it "
             "would be taken for images: choose another"
         )
+    layers = settings.fine_tune.layers
+    if isinstance(layers, int):
+        student = choose(settings.backbone, settings.alpha, settings.input_resolution)
+        for choice in (student, *(one.choice for one in _PLANNED)):
+            layers_that_learn(build(choice, None), layers)
     dataset = load_dataset(images, settings.data)
     split = split_dataset(dataset, settings.split)
     learning = sum(part == "train" for part in split.values())

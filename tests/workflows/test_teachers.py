@@ -402,6 +402,7 @@ class _BrokenOff(Listener):
         ({"targets": Targets("mauve", 0.9)}, DataError, "expected --positive to be one of"),
         ({"targets": Targets("red", 0.99)}, DataError, "expected at least 299 positive images"),
         ({"unlabelled": "gone"}, DataError, "expected a folder with images, nothing there"),
+        ({"fine_tune": FineTuneSettings(40)}, ValueError, "expected at most 27 layers"),
         (
             {"screening": True, "split": SplitSettings(validation=0.05)},
             DataError,
