@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,10 @@ def train(
             files.measured,
             files.representative,
         )
-        (run / SETTINGS_NAME).write_bytes(text_bytes(settings_toml(settings)))
+        # Where no source had weights, the same again, whatever it has by then.
+        random = prepared.source.weights.path is None
+        repeated = replace(settings, weights="none") if random else settings
+        (run / SETTINGS_NAME).write_bytes(text_bytes(settings_toml(repeated)))
         for name, file in files.by_name.items():
             (run / name).write_bytes(file.content)
         first = next(iter(files.plain.values())).evaluation

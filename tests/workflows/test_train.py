@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -371,9 +372,14 @@ def test_training_from_random_values_gives_the_same_model_again(tmp_path, own_ca
         split=SplitSettings(0.2, 0.2),
         fitting=FitSettings(epochs=2, batch_size=16),
     )
-    results = [train(images, tmp_path / name, settings) for name in ("one", "two")]
+    results = [
+        train(images, tmp_path / name, replace(settings, weights=weights))
+        for name, weights in (("one", "none"), ("two", f"{tmp_path},none"))
+    ]
     scores = []
     for result in results:
+        # Also where no weights were found, in what might have some by the next time.
+        assert tomllib.loads((result.run / "settings.toml").read_text())["weights"] == "none"
         with Classifier.open(result.files["int8"]) as classifier:
             scores.append(classifier.scores(images / "red" / "000.png"))
     assert np.array_equal(*scores)
