@@ -61,11 +61,10 @@ def calibrate(
     for path in (output, plot):
         if path is not None:
             check_absent(path, force)
-    if plot is not None and (plot.suffix.lower() not in _PICTURES or targets.positive is None):
-        raise ValueError(
-            f"expected --plot FILE that ends in {', '.join(_PICTURES)}, beside --positive, "
-            f"got {plot}"
-        )
+    if plot is not None and plot.suffix.lower() not in _PICTURES:
+        raise ValueError(f"expected --plot FILE that ends in {', '.join(_PICTURES)}, got {plot}")
+    if plot is not None and targets.positive is None:
+        raise ValueError("expected --positive LABEL, whose thresholds --plot draws, got none")
     adjusted = adjust_on_site(
         *(model, images, note),
         targets=targets.settings(),

@@ -149,7 +149,10 @@ def convert(
     from kit.workflows import convert as workflow
 
     if compare == (output is not None):
-        raise ValueError("expected --output FILE, or --compare, which writes no file")
+        raise ValueError(
+            "expected --output FILE or --compare, which writes no file, got "
+            f"{'both' if compare else 'neither'}"
+        )
     (mode, *others) = modes(quantize)
     if others:
         raise ValueError(f"expected one mode for --quantize, got {mode}, {', '.join(others)}")
@@ -161,8 +164,8 @@ def convert(
         fit=fit,
         resize=known.resize,
         source=SourceOptions(
-            triple(known.mean),
-            triple(known.std),
+            triple(known.mean, "--mean"),
+            triple(known.std, "--std"),
             graph.input_resolution,
             graph.input_tensor,
             graph.output_tensor,

@@ -38,8 +38,8 @@ def cross_validate(
         str,
         option(
             SPLIT,
-            "Keep images (of a patient) in one fold whose paths have the same match for this "
-            "regular expression.",
+            "Keep images together in one fold if their paths have the same match for this regular "
+            "expression, such as those of a patient.",
             metavar="REGEX",
         ),
     ] = "",

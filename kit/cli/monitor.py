@@ -37,7 +37,7 @@ def monitor(
     format: FormatOption = "text",
     force: ForceOption = False,
 ) -> None:
-    """Tell whether a device's images have shifted since its model was set up (status 1)."""
+    """Tell whether a device's images have shifted since its model was set up (exit status 1)."""
     from kit.evaluation.monitoring import monitor, monitored_text
     from kit.filenames import text_bytes
     from kit.files import check_absent, write_beside

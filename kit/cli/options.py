@@ -92,7 +92,12 @@ ConfigOption = Annotated[
     ),
 ]
 FitOption = Annotated[
-    str, option(MODEL, "How an image is made square before it is resized.", choices=FITS)
+    str,
+    option(
+        MODEL,
+        "How an image gets the shape of the input: stretched, cropped or padded.",
+        choices=FITS,
+    ),
 ]
 ResizeOption = Annotated[
     str, option(MODEL, "The method that resizes images.", choices=RESIZE_METHODS)
@@ -101,7 +106,7 @@ GivenFitOption = Annotated[
     str | None,
     option(
         NO_CARD,
-        "How an image is made square before it is resized.",
+        "How an image gets the shape of the input: stretched, cropped or padded.",
         choices=FITS,
         show_default=FITS[0],
     ),
@@ -349,8 +354,8 @@ class SplitOptions:
         str,
         option(
             SPLIT,
-            "Keep images (of a patient) in one part whose paths have the same match for this "
-            "regular expression.",
+            "Keep images together in one part if their paths have the same match for this regular "
+            "expression, such as those of a patient.",
             metavar="REGEX",
         ),
     ] = ""
@@ -431,7 +436,7 @@ class NormalisationOptions:
 
     def mean_and_std(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
         """As tuples."""
-        return numbers(self.mean), numbers(self.std)
+        return numbers(self.mean, "--mean"), numbers(self.std, "--std")
 
 
 OpenResolutionOption = Annotated[
@@ -541,23 +546,25 @@ def _choosing(annotation: Any) -> Any:
 # ---------------------------------------------------------------- values
 
 
-def numbers(text: str | None) -> tuple[float, ...] | None:
-    """One number or several with commas; raises ValueError."""
+def numbers(text: str | None, name: str) -> tuple[float, ...] | None:
+    """One number or several with commas, of the option of this name; raises ValueError."""
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"expected a number, or three with commas, got {text!r}") from None
+        raise ValueError(
+            f"expected numbers with commas between them for {name}, got {text!r}"
+        ) from None
 
 
-def triple(text: str | None) -> tuple[float, float, float] | None:
-    """Three numbers, or one for all three; raises ValueError."""
-    found = numbers(text)
+def triple(text: str | None, name: str) -> tuple[float, float, float] | None:
+    """Three numbers, or one for all three, of the option of this name; raises ValueError."""
+    found = numbers(text, name)
     if found is None:
         return None
     if len(found) not in (1, 3):
-        raise ValueError(f"expected one number, or three with commas, got {text!r}")
+        raise ValueError(f"expected one number, or three with commas, for {name}, got {text!r}")
     return (found[0], found[len(found) // 2], found[-1])
 
 

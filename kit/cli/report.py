@@ -31,7 +31,9 @@ def report(
 
     card = read_model_file(model).card
     if card is None:
-        raise ModelFileError(f"{model}: expected a packaged model: kit package makes it one")
+        raise ModelFileError(
+            f"{model}: expected a packaged model, got one without a card: kit package gives it one"
+        )
     items = checklist(card)
     if format == "json":
         shown = json.dumps([asdict(item) for item in items], ensure_ascii=False, indent=1) + "\n"

@@ -50,7 +50,7 @@ def review(
     ] = None,
     choose: Annotated[
         int,
-        option(DATA, "How many to choose of --unlabelled.", min=1, metavar="N"),
+        option(DATA, "How many photographs to choose from --unlabelled.", min=1, metavar="N"),
     ] = 50,
     apply: Annotated[
         bool,
@@ -64,8 +64,8 @@ def review(
         bool,
         option(
             OUTPUT,
-            "With --apply, hard links in place of copies: they take no room, and who changes one "
-            "changes the image itself.",
+            "With --apply, make hard links instead of copies. They take no room, but if you change "
+            "one, you change the image itself.",
         ),
     ] = False,
     weights: WeightsOption = "imagenet",

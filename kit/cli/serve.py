@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -35,4 +36,5 @@ def serve(
     with open_server(site, port, https=https) as server:
         for line in told(server.server_port, https):
             reporter.say(line)
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()

@@ -240,7 +240,7 @@ def sweep(
         skip_missing=grid.skip_missing,
     )
     if cluster.ray is None and cluster.ray_shared:
-        raise ValueError("expected --ray-shared with --ray ADDRESS, got it alone")
+        raise ValueError("expected --ray ADDRESS beside --ray-shared, got none")
     with ExitStack() as stack:
         executor: Executor = Processes(cluster.jobs or 1)
         if cluster.ray is not None:

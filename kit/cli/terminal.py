@@ -101,7 +101,7 @@ def _in_one_line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"expected the package {error.name}: pip install 'mobilenet-kit[train]'"
     if isinstance(error, MemoryError):
-        return "expected enough memory, there is none left: use a smaller --input-resolution"
+        return "expected enough memory, there is none left: close programs, or use a smaller input"
     return in_words(error)
 
 

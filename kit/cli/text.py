@@ -325,8 +325,8 @@ def review_text(result: Review) -> str:
     doubtful = [one for one in result.suspects if {*one.reasons} & {LABEL, DOUBT}]
     reasons = Counter(reason for one in result.suspects for reason in one.reasons)
     lines = [
-        f"{result.images} images; of {len(doubtful)} another label scores higher than their "
-        "own, by classifiers that have not learnt from them",
+        f"{result.images} images; for {len(doubtful)} of them, classifiers that have not learnt "
+        "from them give another label a higher score",
         *(
             f"  {one.path}: {one.label} {one.label_score:.3f}, rather {one.suggested} "
             f"{one.suggested_score:.3f}"

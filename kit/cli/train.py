@@ -167,8 +167,8 @@ class FineTuneOptions:
         float | None,
         option(
             FINE_TUNING,
-            "Weight of a term by which fine-tuned layers must not forget what pretraining taught "
-            "them of other things, so that the screening form still tells unknown images; 0 "
+            "Weight of a term that keeps fine-tuned layers from forgetting what pretraining taught "
+            "them about other things, so that the screening form still tells unknown images; 0 "
             "leaves it out.",
             min=0,
             metavar="WEIGHT",
@@ -239,8 +239,8 @@ class TargetOptions:
         float | None,
         option(
             SCREENING,
-            "Choose thresholds that reach their targets on new images with this probability; 0 "
-            "promises nothing, and reaches them on the images it chose on.",
+            "Choose thresholds that reach their targets on new images with this probability. 0 "
+            "promises nothing: they reach their targets on the images that they are chosen on.",
             min=0,
             max=1,
             metavar="SHARE",

@@ -99,7 +99,9 @@ def choose_images(
         )
         truth = np.array([image.label for image in dataset.images], np.int64)
         if len(np.unique(truth)) < 2:
-            raise DataError(f"{dataset.root}: expected images of 2 labels or more, got fewer")
+            raise DataError(
+                f"{dataset.root}: expected images of 2 labels or more that can be read, got fewer"
+            )
         scores = scores_by(vectors, truth, candidates, len(dataset.labels))
         places = worth_labelling(candidates, scores, most, settings.fitting.seed)
         chosen = tuple(
@@ -133,7 +135,8 @@ def _pool(source: Path) -> Dataset:
         names = dict.fromkeys(row["image"] or "" for row in rows)
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
         raise DataError(
-            f"{source}: expected a folder, or a CSV of kit-label --output with the column image"
+            f"{source}: expected a folder, or a CSV of kit-label --output with the column image, "
+            "got another file"
         ) from error
     paths = [path for name in names if (path := _found(name, source)) is not None]
     if not paths:
@@ -143,7 +146,7 @@ def _pool(source: Path) -> Dataset:
         )
     pool = scan_unlabelled(source.parent, paths)
     if gone := len(names) - len(paths):
-        told = f"{counted(gone, 'image')} of {source} gone"
+        told = f"{counted(gone, 'image')} that {source} names no longer there"
         pool = replace(pool, warnings=(*pool.warnings, told))
     return pool
 

@@ -159,7 +159,9 @@ def translate(
     _check_room(target, output, force)
     card = read_model_file(model).card
     if card is None:
-        raise ConversionError(f"{model}: expected a packaged model: kit package makes it one")
+        raise ConversionError(
+            f"{model}: expected a packaged model, got one without a card: kit package gives it one"
+        )
     return _write(Path(model).read_bytes(), target, output, force)
 
 
@@ -211,12 +213,19 @@ def open_source(
     return _open_model(path, settings, reporter)
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
     default = ConvertSettings()
     for name in ("labels", "fit", "resize", "source", "score_threshold", "intended_use"):
         if getattr(settings, name) != getattr(default, name):
-            what = "what describes the source" if name == "source" else name
-            raise ValueError(f"{run}: the run's record says this already: leave out {what}")
+            what = "option that describes a source" if name == "source" else _flag(name)
+            raise ValueError(
+                f"{run}: expected no {what} for a run, which has a card of its own, got one: leave "
+                "it out"
+            )
     record = read_run(run)
     card = ModelCard.from_json(record["card"])
     data = DataSettings.from_json(record["settings"].get("data", {}))

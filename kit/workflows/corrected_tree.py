@@ -88,7 +88,9 @@ def _targets(dataset: Dataset, in_folders: bool) -> dict[str, str]:
     """Where each image goes, by its path; a name that is taken gets the start of its digest."""
     for label in dataset.labels:
         if label in (".", "..") or re.search(r"[/\\\0]", label):
-            raise DataError(f"expected labels that can be names of folders, got {label!r}")
+            raise DataError(
+                f"expected labels that can be names of folders, got {label!r}: rename it"
+            )
     has_parts = any(image.part for image in dataset.images)
     places = {image.path: _place(dataset, image, in_folders, has_parts) for image in dataset.images}
     names = Counter(map(_spelt, places.values()))

@@ -119,7 +119,8 @@ def package_model(
 def _check_model(model: str | os.PathLike[str], settings: PackageSettings) -> None:
     if read_model_file(model).card is not None:
         raise ConversionError(
-            f"{model}: expected a model without a card, but it is packaged already"
+            f"{model}: expected a model without a card, got one that is packaged already: use it "
+            "as it is"
         )
     side = settings.input_resolution
     try:

@@ -113,15 +113,18 @@ def review(
         choice, weights = pretrained(settings, reporter)
         dataset = load_dataset(images, settings.data)
         if EXCLUDE in dataset.labels:
-            raise DataError(f"expected no class called {EXCLUDE}, which leaves an image out")
+            raise DataError(
+                f"{dataset.root}: expected no class called {EXCLUDE}, since corrections leave an "
+                "image out by this word, got one: rename it"
+            )
         for line in (*dataset.warnings, *group_warnings(dataset, settings.split)):
             reporter.warn(line)
         spec = choice.preprocess(settings.fit, settings.resize)
         contested = {image.path for image in dataset.contradictions}
         if contested:
             reporter.warn(
-                f"{counted(len(contested), 'image')} with contents of two classes: see "
-                "what is there twice"
+                f"{counted(len(contested), 'image')} with the content of an image of another "
+                "class: these come first on the page"
             )
         whole, vectors = readable_bottlenecks(
             replace(
@@ -188,7 +191,9 @@ def pretrained(settings: TrainSettings, reporter: Reporter) -> tuple[BackboneCho
     choice = choose(settings.backbone, settings.alpha, settings.input_resolution)
     weights = find_weights(choice, settings.weights, settings.fitting.seed)
     if weights.path is None:
-        raise ValueError("expected pretrained weights, got none: random ones see nothing")
+        raise ValueError(
+            "expected pretrained weights, got --weights none: random ones tell nothing"
+        )
     reporter.say(f"{choice}, from {weights.description}")
     return choice, weights
 

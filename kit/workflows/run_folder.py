@@ -91,8 +91,11 @@ def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     needed = ("schema_version", "card", "images", "split", "representative_dataset")
     if not isinstance(record, dict) or not all(name in record for name in needed):
-        raise SpecError(f"{path}: expected the record of a run, got other JSON")
+        raise SpecError(f"{path}: expected the record of a run, got other JSON: train it again")
     if not isinstance(record["schema_version"], int):
-        raise SpecError(f"{path}: expected a whole number as schema_version")
+        raise SpecError(
+            f"{path}: expected a whole number as schema_version, got "
+            f"{record['schema_version']!r}: train it again"
+        )
     check_schema_version(str(path), record["schema_version"])
     return record

@@ -180,8 +180,8 @@ def read_unlabelled(
         )
     if groups and unsaid:
         reporter.warn(
-            f"nothing says of which group {unsaid} of the photographs in {folder} are: take those "
-            "of groups (patients) in the test and validation parts out yourself"
+            f"{unsaid} of the photographs in {folder} have no known group: take those of patients "
+            "in the test and validation parts out yourself"
         )
     return tuple(kept)
 
@@ -234,7 +234,7 @@ def fit_teachers(
             f"{present[0]}: this teacher has been trained already: --resume goes on with it, "
             "--force trains it anew"
         )
-    reporter.say(f"first teachers are trained, as runs of their own in {folder}:")
+    reporter.say(f"the teachers are trained first, each as a run of its own in {folder}:")
     for one in _PLANNED:
         try:
             weights = find_weights(one.choice, settings.weights, settings.fitting.seed)

@@ -381,7 +381,7 @@ def _check_convertible(choice: BackboneChoice, modes: Sequence[str]) -> None:
     if refused := [mode for mode in modes if mode in choice.family.unconvertible]:
         raise ValueError(
             f"expected a quantisation that {choice.name} can be converted to, got "
-            f"{', '.join(refused)}: TensorFlow Lite lacks an operator for it"
+            f"{', '.join(refused)}, for which TensorFlow Lite lacks an operator: choose another"
         )
 
 

@@ -84,12 +84,12 @@ class TrainSettings:
         if taught and self.fine_tune.layers == NONE and self.weights != "none":
             raise ValueError(
                 "expected layers of the backbone that learn from a teacher, got the head alone: "
-                "give --recipe best or --fine-tune LAYERS beside --teacher"
+                "give --recipe best or max, or --fine-tune LAYERS"
             )
         if self.unlabelled is not None and not taught:
             raise ValueError(
-                "expected --teacher RUN or --recipe max beside --unlabelled, which says what is on "
-                "the photographs, got none"
+                "expected a teacher that says what is on the photographs of --unlabelled, got "
+                "none: give --teacher RUN or --recipe max"
             )
         if self.own_teachers and self.weights == "none":
             raise ValueError("expected pretrained weights with --recipe max, got --weights none")

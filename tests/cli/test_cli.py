@@ -207,7 +207,7 @@ def test_missing_inputs_are_told_in_one_line(tmp_path, colour_file):
 @pytest.mark.parametrize("option", ["--mean", "--std"])
 def test_numbers_that_are_none(colour_file, tmp_path, option):
     line = one_line(kit("evaluate", colour_file, tmp_path, option, "a,b"), 2)
-    assert "expected a number, or three with commas, got 'a,b'" in line
+    assert f"expected numbers with commas between them for {option}, got 'a,b'" in line
 
 
 def test_debug_shows_where_it_happened(tmp_path, monkeypatch):

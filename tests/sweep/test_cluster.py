@@ -31,7 +31,7 @@ def test_without_ray_it_is_told_what_to_install(monkeypatch):
     result = CliRunner().invoke(app, ["sweep", "photos", "--output", "out", "--ray-shared"])
     assert (result.exit_code, result.stderr) == (
         2,
-        "kit: expected --ray-shared with --ray ADDRESS, got it alone\n",
+        "kit: expected --ray ADDRESS beside --ray-shared, got none\n",
     )
 
 

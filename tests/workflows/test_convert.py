@@ -207,7 +207,7 @@ def test_impossible_settings(wrong, said):
 
 def test_a_run_says_for_itself_what_it_is(finished_run, tmp_path, settings):
     for name in ("labels", "source"):
-        with pytest.raises(ValueError, match="record says this already"):
+        with pytest.raises(ValueError, match="for a run, which has a card of its own, got one"):
             convert(
                 finished_run.folder,
                 tmp_path / "x.tflite",

@@ -138,7 +138,12 @@ def test_the_threshold_of_the_metadata(data, tmp_path, given, kept):
 @pytest.mark.parametrize(
     ("name", "settings", "error", "said"),
     [
-        ("red_green_blue_int8.tflite", {}, ConversionError, "without a card, but it is packaged"),
+        (
+            "red_green_blue_int8.tflite",
+            {},
+            ConversionError,
+            "without a card, got one that is packaged",
+        ),
         ("plain_float32.tflite", {}, ModelFileError, "how its float input is normalised"),
         ("plain_float32.tflite", {"mean": (1.0,)}, ModelFileError, "mean and std together"),
         ("plain_float32.tflite", {"labels": None, **NORMALISED}, ModelFileError, "expected labels"),
@@ -328,7 +333,7 @@ def test_the_automl_labeler_keeps_its_labels(models, tmp_path):
     file = check_packaged(source, tmp_path / "out.tflite")
     assert file.labels == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
     assert file.metadata.score_threshold == 0.5
-    with pytest.raises(ConversionError, match="without a card, but it is packaged already"):
+    with pytest.raises(ConversionError, match="without a card, got one that is packaged already"):
         package_model(tmp_path / "out.tflite", tmp_path / "again.tflite")
 
 
