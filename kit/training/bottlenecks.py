@@ -194,7 +194,8 @@ def extract_bottlenecks(
         TrainingError: the cache cannot be written.
     """
     reporter = reporter or Silent()
-    folder = (cache or cache_folder()) / cache_key(choice, weights, spec, augmentation)
+    root = cache or cache_folder()
+    folder = root / cache_key(choice, weights, spec, augmentation)
     suffix = "" if augmentation == Augmentation() else f"-{seed}-{variant}"
     with closing(BottleneckCache(folder, choice.feature_width, reporter)) as kept:
         vectors = {
@@ -208,7 +209,7 @@ def extract_bottlenecks(
         if len(missing) < len(first_with):
             reporter.say(f"{len(first_with) - len(missing)} bottlenecks are in the cache")
         if missing:
-            content = _backbone_file(folder, make_backbone)
+            content = _backbone_file(root / cache_key(choice, weights, spec), make_backbone)
 
             def read(path: str) -> Pixels:
                 drawing = drawing_for(missing[path], seed, variant)
@@ -231,7 +232,8 @@ def extract_bottlenecks(
 
 
 def _backbone_file(folder: Path, make_backbone: Callable[[], bytes]) -> bytes:
-    """The backbone as .tflite, kept beside its bottlenecks with its digest."""
+    """The backbone as .tflite, kept beside the bottlenecks of unchanged photographs, with its
+    digest."""
     path, digest_path = folder / "backbone.tflite", folder / "backbone.sha256"
     try:
         content = path.read_bytes()

@@ -203,11 +203,19 @@ def fine_tune(
         f"fine-tuning the last {count} of {len(weighted_layers(backbone))} layers"
         f"{_on_pixels(planned, validation.spec.input_resolution)}"
     )
+    converted: dict[PreprocessSpec, bytes] = {}
+
+    def once_a_size(layers: keras.Model, spec: PreprocessSpec) -> bytes:
+        """The same layers for the train and the validation part."""
+        if spec not in converted:
+            converted[spec] = to_tflite(layers, spec)
+        return converted[spec]
+
     frozen = partial(
         activations_of,
         backbone,
         cut,
-        to_tflite,
+        once_a_size,
         classes,
         remember=bool(remember),
         teachers=Teachers(teachers, to_tflite) if teachers else None,
