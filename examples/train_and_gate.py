@@ -26,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train a model and hold it to an accuracy.")
     parser.add_argument("work", type=Path, help="A folder for the images and the run.")
     parser.add_argument("--at-least", type=float, default=0.5, help="The accuracy, 0 to 1.")
+    parser.add_argument("--epochs", type=int, default=30, help="Passes over the photographs.")
     arguments = parser.parse_args()
 
     photos, held_out = arguments.work / "photos", arguments.work / "held-out"
@@ -38,7 +39,7 @@ def main() -> int:
         weights="none",
         quantize=("int8",),
         fitting=FitSettings(
-            epochs=30,
+            epochs=arguments.epochs,
             learning_rate=0.05,
             batch_size=32,
             l2=1e-4,

@@ -10,13 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from places import FILES
+from places import FILES, TESTS
 
 # With pytest -n each worker keeps to a core of its own, and so do the programs that it starts: a
 # small network on two threads that wait for one another's core is many times slower than on one.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+# The heaviest files, the longest first, so that no worker has one to itself in the end.
+HEAVY = (
+    *("sweep/test_cluster.py", "export/test_other_runtimes.py", "android/test_android.py"),
+    *("training/test_fine_tune.py", "workflows/test_train.py", "workflows/test_teachers.py"),
+    *("export/test_unknown.py", "runtime/test_fuzz.py", "sweep/test_sweep.py"),
+    *("model/test_cost.py", "training/test_learning.py", "web/test_web.py"),
+    *("cli/test_cli.py", "test_examples.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    place = {TESTS / name: number for number, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: place.get(item.path, len(HEAVY)))
+
 
 # A shell that runs tests in the background ignores Ctrl-C, and so would the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +50,15 @@ def shared():
     if not folder:
         pytest.skip("KIT_TEST_DATA is not set: it names the folder with other people's material")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def flowers_cache(tmp_path_factory):
+    """Where bottlenecks of other people's flowers are kept: one folder for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if worker else base) / "flowers-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_gate_is_passed(tmp_path):
 @pytest.mark.tf
 @pytest.mark.slow
 def test_a_gate_that_nothing_passes(tmp_path):
-    done = run("train_and_gate.py", tmp_path, "--at-least", 1.01)
+    done = run("train_and_gate.py", tmp_path, "--at-least", 1.01, "--epochs", 1)
     assert done.returncode == 1
     assert "expected an accuracy of at least 1.01" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -50,14 +50,11 @@ def maven():
     return goals
 
 
-def test_classifier_passes_its_tests(maven):
-    maven("test", "--projects", "classifier")
-
-
-def test_screens(maven):
-    """States and errors of the screen, on Robolectric's Android."""
+def test_the_app_passes_its_tests(maven):
+    """Of its classifier, and of the states and errors of its screen, on Robolectric's Android."""
     if shutil.which("aapt") is None:
-        pytest.skip("aapt is not installed: it makes the app's resources")
+        maven("test", "--projects", "classifier")
+        pytest.skip("aapt, which makes the app's resources, is missing: no screen was tested")
     maven("test", "-P", "screens")
 
 

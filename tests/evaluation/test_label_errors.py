@@ -121,7 +121,7 @@ def test_too_few():
 @pytest.mark.tf
 @pytest.mark.skipif(not os.environ.get("KIT_TEST_DATA"), reason="KIT_TEST_DATA is not set")
 @pytest.mark.parametrize("share", [0.05, 0.1])
-def test_planted_errors_among_flowers(share, tmp_path):
+def test_planted_errors_among_flowers(share, flowers_cache):
     from pathlib import Path
 
     from kit.data import load_dataset
@@ -138,7 +138,7 @@ def test_planted_errors_among_flowers(share, tmp_path):
         choice,
         weights,
         choice.preprocess("stretch", "bilinear"),
-        tmp_path,
+        flowers_cache,
         Silent(),
     )
     truth = np.array([image.label for image in dataset.images])

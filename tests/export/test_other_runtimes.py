@@ -33,7 +33,7 @@ OTHERS = tuple(RUNTIME_MODULES)[1:]
 
 
 @pytest.fixture(scope="module")
-def flowers(shared, tmp_path_factory):
+def flowers(shared, flowers_cache, tmp_path_factory):
     """The folder of a trained model of every mode, with photographs that it was not trained on."""
     from kit.data import SplitSettings
     from kit.workflows.train import TrainSettings, train
@@ -48,7 +48,7 @@ def flowers(shared, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KIT_WEIGHTS_DIR", str(shared / "weights"))
         images = shared / "data" / "flowers"
-        result = train(images, folder / "run", settings, cache=folder / "cache")
+        result = train(images, folder / "run", settings, cache=flowers_cache)
     split = json.loads((result.run / "run.json").read_text())["split"]
     unseen = sorted(path for path, part in split.items() if part == "test")
     photos = [images / path for path in random.Random(0).sample(unseen, IMAGES)]

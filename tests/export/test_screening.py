@@ -218,6 +218,19 @@ def test_the_promise_is_shown(screened):
 @pytest.mark.slow
 @pytest.mark.tf
 def test_cross_validate_from_the_command_line(screened, small_backbone, monkeypatch, tmp_path):
+    """Of what is told only: heads of one epoch, and what they answer, the second time as well."""
+    from kit.workflows import cross_validate as workflow
+
+    asked, found, real = [], [], workflow.cross_validate
+
+    def quick(images, settings, *rest, reporter):
+        asked.append((images, settings, rest))
+        if not found:
+            short = replace(settings, fitting=replace(settings.fitting, epochs=1))
+            found.append(real(images, short, *rest, reporter=reporter))
+        return found[0]
+
+    monkeypatch.setattr(workflow, "cross_validate", quick)
     base, _ = screened
     monkeypatch.setenv("KIT_CACHE_DIR", str(tmp_path))
     given = (
@@ -230,3 +243,4 @@ def test_cross_validate_from_the_command_line(screened, small_backbone, monkeypa
     assert "red: AUC " in done.stdout
     facts = json.loads(kit(*given, "--format", "json").stdout)
     assert facts["n"] == 120 and facts["folds"] == 3 and len(facts["heads"]) == 3
+    assert asked[0] == asked[1]

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -224,10 +225,21 @@ def network(small_backbone):
     return of_keras(model, SIDE), small_backbone.spec, pixels
 
 
-def converted(network, mode):
+@pytest.fixture(scope="module")
+def converted(network):
+    """`converted(mode)`: the network as a plain file."""
     from converters.tflite import convert_network
 
-    return convert_network(network[0], mode, network[1], network[2][:20])
+    of, spec, pixels = network
+    float32 = convert_network(of, "float32", spec)
+
+    @cache
+    def made(mode):
+        if mode == "float32":
+            return float32
+        return convert_network(of, mode, spec, pixels[:20], float32)
+
+    return made
 
 
 def run(runner, pixels, spec):
@@ -252,8 +264,8 @@ def form_of(plain, network):
 
 @pytest.mark.tf
 @pytest.mark.parametrize("mode", QUANTIZATION_MODES)
-def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, mode):
-    plain = converted(network, mode)
+def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, converted, mode):
+    plain = converted(mode)
     form, wanted = form_of(plain, network)
     before, after = Runner(plain), Runner(form)
     assert before.further_outputs == ()
@@ -271,12 +283,12 @@ def test_the_file_computes_what_was_fitted_and_keeps_its_scores(network, mode):
 
 
 @pytest.mark.tf
-def test_unfamiliarity_and_the_map_share_the_weights(network):
+def test_unfamiliarity_and_the_map_share_the_weights(network, converted):
     """They are stored once, so that evidence costs a few operators and no constants."""
     from converters.extra_outputs import label_weights, with_screening_outputs
     from converters.familiarity import Familiarity
 
-    plain = converted(network, "int8")
+    plain = converted("int8")
     features, weights = features_of(plain, network), label_weights(plain)
     with_it, without = (
         len(with_screening_outputs(plain, Familiarity.of(features, weights=own)))
@@ -569,13 +581,14 @@ def test_metadata_names_every_output(screened):
 @pytest.mark.parametrize("name", ["tflite-runtime 2.14", "ai-edge-litert 1.0"])
 def test_other_runtimes_give_the_same_scores_for_both_forms(
     network,
+    converted,
     tmp_path,
     python_of,
     name,
 ):
     files = []
     for mode in QUANTIZATION_MODES:
-        plain = converted(network, mode)
+        plain = converted(mode)
         form, _ = form_of(plain, network)
         for kind, content in (("plain", plain), ("form", form)):
             files.append(f"{mode}_{kind}.tflite")
@@ -596,7 +609,7 @@ def test_other_runtimes_give_the_same_scores_for_both_forms(
 
 @pytest.mark.tf
 @pytest.mark.slow
-def test_flowers_and_everyday_photographs(shared, tmp_path):
+def test_flowers_and_everyday_photographs(shared, flowers_cache, tmp_path):
     """Of the smallest usual model, int8: as good as its float32 file, and small."""
     from kit.workflows.train import TrainSettings, train
 
@@ -604,7 +617,7 @@ def test_flowers_and_everyday_photographs(shared, tmp_path):
     settings = TrainSettings(alpha=0.25, quantize=("int8", "float32"), screening=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KIT_WEIGHTS_DIR", str(shared / "weights"))
-        result = train(images, tmp_path / "run", settings, cache=tmp_path / "cache")
+        result = train(images, tmp_path / "run", settings, cache=flowers_cache)
     found = {}
     for mode, path in result.screening_files.items():
         growth = path.stat().st_size / result.files[mode].stat().st_size

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = Path(__file__).parent.parent / "files"
-_TOGETHER = 25  # files that one process reads
+_TOGETHER = 50  # files that one process reads
 _SECONDS = 300
 
 

@@ -80,6 +80,19 @@ def small_backbone(tmp_path_factory):
     )
 
 
+def with_backbone(cache, small_backbone):
+    """A cache that has the converted backbone already, and nothing else."""
+    from kit.training.bottlenecks import cache_key
+
+    spec = small_backbone.spec
+    folder = cache / cache_key(small_backbone.choice, small_backbone.weights, spec)
+    folder.mkdir(parents=True)
+    (folder / "backbone.tflite").write_bytes(small_backbone.content)
+    digest = hashlib.sha256(small_backbone.content).hexdigest()
+    (folder / "backbone.sha256").write_text(digest)
+    return cache
+
+
 def colour_network(labels=("blue", "green", "red")):
     """Answers the strongest channel: what it says is known without running it."""
     import keras

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 from drawing import draw_folder
@@ -52,26 +51,30 @@ class Watching(Listener):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """The address of a head that works on nothing, with two nodes of a processor each."""
+def cluster(tmp_path_factory):
+    """The address of a head that works on nothing, with two nodes of a processor each, and what
+    they compute in a folder of their own."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KIT_CACHE_DIR", str(tmp_path_factory.mktemp("nodes")))
+        made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(2):
+            made.add_node(num_cpus=1)
+        made.wait_for_nodes()
+        yield made
+        made.shutdown()
 
 
-@pytest.fixture
-def asked(tmp_path, small_backbone, own_cache):
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory, small_backbone):
     """Images with a table of labels, one of them broken, and what is asked of a sweep on them."""
-    images = draw_folder(tmp_path / "images", {"red": 30, "blue": 30}, side=48, seed=2)
+    base = tmp_path_factory.mktemp("asked")
+    images = draw_folder(base / "images", {"red": 30, "blue": 30}, side=48, seed=2)
     (images / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photograph")
     paths = sorted(path.relative_to(images) for path in images.rglob("*.*"))
-    table = tmp_path / "table.csv"
+    table = base / "table.csv"
     table.write_text("path,label\n" + "".join(f"{path},{path.parent}\n" for path in paths))
-    mended = tmp_path / "mended.csv"
+    mended = base / "mended.csv"
     digest = hashlib.sha256((images / paths[0]).read_bytes()).hexdigest()
     mended.write_text(f"digest,label\n{digest},exclude\n")
     training = TrainSettings(
@@ -89,6 +92,15 @@ def asked(tmp_path, small_backbone, own_cache):
         training=training,
         timing=TimingSettings(runs=2),
     )
+
+
+@pytest.fixture(scope="module")
+def local(asked, tmp_path_factory):
+    """What was asked, done on one machine: its folder and its result."""
+    base = tmp_path_factory.mktemp("local")
+    images, settings = asked
+    cache = base / "cache"
+    return base / "out", sweep(images, base / "out", settings, cache=cache, reporter=Watching())
 
 
 def table_of(folder):
@@ -109,22 +121,19 @@ def record_of(run):
 @pytest.mark.slow
 @pytest.mark.tf
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_same_results_as_on_one_machine(cluster, asked, tmp_path, shared):
-    images, settings = asked
-    local = sweep(images, tmp_path / "local", settings, reporter=Watching())
+def test_the_same_results_as_on_one_machine(cluster, asked, local, tmp_path, shared):
+    (images, settings), (folder, alone) = asked, local
     watching = Watching()
     with RayCluster(cluster.address, shared_folders=shared) as executor:
         assert executor.jobs == 2
         found = sweep(images, tmp_path / "ray", settings, executor=executor, reporter=watching)
     assert not found.failures
-    assert table_of(tmp_path / "ray") == table_of(tmp_path / "local")
-    for row in local.rows:
-        mine, theirs = tmp_path / "local" / row.file, tmp_path / "ray" / row.file
+    assert table_of(tmp_path / "ray") == table_of(folder)
+    for row in alone.rows:
+        mine, theirs = folder / row.file, tmp_path / "ray" / row.file
         assert record_of(theirs.parent) == record_of(mine.parent)
         assert theirs.stat().st_size == mine.stat().st_size
-        names = [
-            sorted(p.name for p in folder.iterdir()) for folder in (mine.parent, theirs.parent)
-        ]
+        names = [sorted(p.name for p in run.iterdir()) for run in (mine.parent, theirs.parent)]
         assert names[0] == names[1]
     assert {one.state for one in watching.last.steps} == {DONE}
     assert any("broken.jpg" in line for line in watching.warned)  # told by a task, over there
@@ -147,11 +156,10 @@ class Interrupting(Watching):
 @pytest.mark.slow
 @pytest.mark.tf
 @pytest.mark.parametrize("what", ["process", "node"])
-def test_a_lost_worker_costs_nothing_but_time(cluster, asked, tmp_path, what):
+def test_a_lost_worker_costs_nothing_but_time(cluster, asked, local, tmp_path, what):
     import psutil
 
     images, settings = asked
-    settings = replace(settings, training=replace(settings.training, quantize=("int8",)))
     third = cluster.add_node(num_cpus=1) if what == "node" else None
 
     def kill():
@@ -169,8 +177,7 @@ def test_a_lost_worker_costs_nothing_but_time(cluster, asked, tmp_path, what):
         found = sweep(images, tmp_path / "ray", settings, executor=executor, reporter=watching)
     assert watching.killed is not None
     assert not found.failures
-    sweep(images, tmp_path / "local", settings, reporter=Watching())
-    assert table_of(tmp_path / "ray") == table_of(tmp_path / "local")
+    assert table_of(tmp_path / "ray") == table_of(local[0])
 
 
 def test_where_no_cluster_answers():

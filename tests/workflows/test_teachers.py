@@ -375,7 +375,7 @@ def test_max_fits_its_teachers_first_and_goes_on_at_any_stage(small_max, tmp_pat
     shutil.rmtree(result.run)
     with pytest.raises(SpecError, match="expected a teacher of these images and settings"):
         small_max(settings=other, resume=True)
-    again = _BrokenOff("fine-tuning   1", 1)
+    again = _BrokenOff("epoch   1", 1)
     with pytest.raises(KeyboardInterrupt):
         small_max(settings=other, resume=True, force=True, listener=again)
     assert f"{work / teacher} is complete" not in again.said
