@@ -65,6 +65,9 @@ class FineTuneSettings:
             one that is kept, above 0, at most 1 (see kit.training.interpolation). None: the least
             that the validation part tolerates.
         tolerance: how much larger its cross-entropy may be for that, as a share of the least.
+        bottlenecks: weight of the teachers' bottlenecks, which the network learns to predict by
+            linear projections, all together beside the cross-entropy. 0: it learns their scores
+            alone.
     """
 
     layers: int | str = NONE
@@ -82,6 +85,7 @@ class FineTuneSettings:
     remember: float | None = 0.0
     interpolate: float | None = None
     tolerance: float = 0.0
+    bottlenecks: float = BOTTLENECKS
 
     def __post_init__(self) -> None:
         named = self.layers in (ALL, MOST, NONE)
@@ -99,6 +103,8 @@ class FineTuneSettings:
             )
         if self.tolerance < 0:
             raise ValueError(f"expected a tolerance of 0 or more, got {self.tolerance}")
+        if self.bottlenecks < 0:
+            raise ValueError(f"expected a weight of 0 or more, got bottlenecks {self.bottlenecks}")
 
     def of(self, own: FineTuning, taught: bool = False) -> FineTuneSettings:
         """These settings, with the backbone's own values in place of None.
@@ -149,8 +155,7 @@ def fine_tune(
         settings: how many layers, and how.
         to_tflite: makes a float32 .tflite that takes uint8 pixels of a model that takes what
             these pixels are by a PreprocessSpec.
-        teachers: who answers for the training photographs too, and whose bottlenecks the network
-            learns to predict; see kit.training.teachers.
+        teachers: who answers for the training photographs too; see kit.training.teachers.
         checkpoint: see kit.training.checkpoint.
         logs: folder for TensorBoard's event files.
         reporter: gets a line each epoch.
@@ -188,12 +193,13 @@ def fine_tune(
         # As much less as a label counts beside teachers.
         weight = remember * (1 - SHARE) if teachers else remember
         further[PROJECTION] = Further(_one_minus_cosine, weight)
-    for number, teacher in enumerate(teachers):
+    told = teachers if settings.bottlenecks else ()
+    for number, teacher in enumerate(told):
         name = of_teacher(number)
         outputs[name] = keras.layers.Dense(teacher.feature_width, use_bias=False, name=name)(
             bottleneck
         )
-        further[name] = Further(_one_minus_cosine_of_deviations, BOTTLENECKS / len(teachers))
+        further[name] = Further(_one_minus_cosine_of_deviations, settings.bottlenecks / len(told))
     model = keras.Model(inputs, outputs if further else outputs[SCORES])
     if head is not None:
         model.get_layer("scores").set_weights(head.get_layer("scores").get_weights())
@@ -218,7 +224,7 @@ def fine_tune(
         once_a_size,
         classes,
         remember=bool(remember),
-        teachers=Teachers(teachers, to_tflite) if teachers else None,
+        teachers=Teachers(teachers, to_tflite, bool(told)) if teachers else None,
     )
     with ExitStack() as stack:
         learnt = [stack.enter_context(frozen(one.photographs)) for one in planned]

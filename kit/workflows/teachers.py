@@ -27,7 +27,7 @@ from kit.model.spec import ModelCard
 from kit.reporting import Reporter, tell_left_out
 from kit.training.backbones import BackboneChoice, build, choose
 from kit.training.layers import layers_that_learn
-from kit.training.teachers import Teacher
+from kit.training.teachers import BOTTLENECKS, Teacher
 from kit.training.weights import find_weights
 from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
 from kit.workflows.train_settings import TrainSettings
@@ -272,6 +272,7 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
             remember=0.0,
             interpolate=None,
             tolerance=0.0,
+            bottlenecks=BOTTLENECKS,
             fitting=replace(
                 settings.fine_tune.fitting, label_smoothing=settings.fitting.label_smoothing
             ),

@@ -33,7 +33,7 @@ from kit.training.fitting import scores_of
 from kit.training.layers import ALL, MOST, NONE
 from kit.training.learning import to_tflite
 from kit.training.photographs import Photographs
-from kit.training.teachers import MIXED, Teacher
+from kit.training.teachers import BOTTLENECKS, MIXED, Teacher
 
 pytest_plugins = ["small_network"]
 pytestmark = pytest.mark.tf
@@ -465,10 +465,10 @@ def answers_by_hand(photographs, epoch):
     return np.mean(scores, axis=0), bottlenecks
 
 
-@pytest.mark.parametrize("remember", [0.0, 10.0])
+@pytest.mark.parametrize(("remember", "told"), [(0.0, True), (10.0, True), (10.0, False)])
 @pytest.mark.parametrize("layers", [2, ALL])
 def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
-    parts, monkeypatch, layers, remember
+    parts, monkeypatch, layers, remember, told
 ):
     train, validation = parts("photo")
     without = [replace(image, label=-1) for image in train.images[:4]]
@@ -491,7 +491,7 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
 
     monkeypatch.setattr(module, "batches_of", watched)
     fitting = replace(FITTING, epochs=1)
-    settings = FineTuneSettings(layers, fitting=fitting, remember=remember)
+    settings = FineTuneSettings(layers, fitting=fitting, remember=remember, bottlenecks=3.0 * told)
     fine_tune(
         *(network(), None, train, validation, CLASSES, settings, to_tflite),
         teachers=[colour_teacher(*one) for one in TEACHERS],
@@ -511,11 +511,11 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
         for index, is_mixed in zip(order, mixed, strict=True)
     ]
     assert seen[True]["scores"] == pytest.approx(np.stack(expected), abs=1e-5)
-    for number, bottleneck in enumerate(bottlenecks):
+    for number, bottleneck in enumerate(bottlenecks if told else []):
         assert seen[True][f"teacher_{number}"] == pytest.approx(bottleneck[order], abs=1e-4)
     # Rare classes count more by their labels, not by bottlenecks.
     assert len(set(weights[True].pop("scores"))) > 1
-    assert len(weights[True]) == len(TEACHERS) + bool(remember)
+    assert len(weights[True]) == len(TEACHERS) * told + bool(remember)
     assert all((values == 1).all() for values in weights[True].values())
     if layers == ALL:  # the student sees pixels, the same ones
         pixels = [to_input(both.read(index, 0), train.spec) for index in order]
@@ -535,17 +535,17 @@ def test_a_student_learns_what_only_its_teacher_knows(parts):
     assert (answers == validation.truth).mean() > 0.8
 
 
-def test_a_student_s_bottleneck_tells_what_its_teacher_s_does(parts, monkeypatch):
+def test_a_student_s_bottleneck_tells_what_its_teacher_s_does(parts):
     """No label and no score says anything: all that it can learn is the bottleneck."""
     import keras
 
     train, validation = parts()
     train = replace(train, images=[replace(image, label=-1) for image in train.images])
-    settings = FineTuneSettings(ALL, fitting=replace(FITTING, epochs=12))
+    fitting = replace(FITTING, epochs=12)
     told = inputs_of(validation).mean(axis=(1, 2))  # see colour_network
 
     def not_told(weight):
-        monkeypatch.setattr(module, "BOTTLENECKS", weight)
+        settings = FineTuneSettings(ALL, fitting=fitting, bottlenecks=weight)
         model, _ = fine_tune(
             *(network(), None, train, validation, CLASSES, settings, to_tflite),
             teachers=[colour_teacher(*TEACHERS[0][:2], strength=0.0)],
@@ -561,7 +561,7 @@ def test_a_student_s_bottleneck_tells_what_its_teacher_s_does(parts, monkeypatch
         projection, *_ = np.linalg.lstsq(with_one(train), known, rcond=None)
         return float(((with_one(validation) @ projection - told) ** 2).mean() / told.var())
 
-    assert not_told(module.BOTTLENECKS) < not_told(0.0) / 10
+    assert not_told(BOTTLENECKS) < not_told(0.0) / 10
 
 
 def test_teachers_share_the_weight_of_their_bottlenecks(parts, monkeypatch):
@@ -579,7 +579,7 @@ def test_teachers_share_the_weight_of_their_bottlenecks(parts, monkeypatch):
         teachers=[colour_teacher(*one) for one in TEACHERS],
     )
     assert list(found) == ["teacher_0", "teacher_1"]
-    assert [one.weight for one in found.values()] == [module.BOTTLENECKS / 2] * 2
+    assert [one.weight for one in found.values()] == [BOTTLENECKS / 2] * 2
 
 
 @pytest.mark.parametrize("scale", [1.0, 7.0])
@@ -598,3 +598,5 @@ def test_what_all_bottlenecks_of_a_batch_have_in_common_is_not_learnt(scale):
 def test_a_setting_out_of_range_is_told():
     with pytest.raises(ValueError, match="expected a remember from 0 to below 1000, got -1"):
         FineTuneSettings(remember=-1)
+    with pytest.raises(ValueError, match="expected a weight of 0 or more, got bottlenecks -1"):
+        FineTuneSettings(bottlenecks=-1)
