@@ -361,7 +361,8 @@ def test_compare_from_the_command_line(source):
 def test_output_or_compare(source, both):
     done = kit("convert", source / "model.keras", *flags(source), *both)
     assert done.exit_code == 2
-    assert "expected --output FILE, or --compare" in done.stderr
+    got = "both" if both else "neither"
+    assert f"expected --output FILE or --compare, which writes no file, got {got}" in done.stderr
 
 
 def test_a_missing_label_file_is_hinted_at(source, tmp_path):

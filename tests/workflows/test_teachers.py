@@ -213,7 +213,7 @@ def test_a_folder_that_is_not_there(data, tmp_path):
     [
         ({"teacher": ["run"]}, "expected layers of the backbone that learn from a teacher"),
         ({"recipe": "max", "fine_tune": "none"}, "expected layers of the backbone that learn"),
-        ({"recipe": "best", "unlabelled": "more"}, "expected --teacher RUN or --recipe max"),
+        ({"recipe": "best", "unlabelled": "more"}, "got none: give --teacher RUN or --recipe max"),
         ({"recipe": "max", "weights": "none"}, "expected pretrained weights with --recipe max"),
     ],
 )
