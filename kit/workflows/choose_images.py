@@ -146,7 +146,7 @@ def _pool(source: Path) -> Dataset:
         )
     pool = scan_unlabelled(source.parent, paths)
     if gone := len(names) - len(paths):
-        told = f"{counted(gone, 'image')} that {source} names no longer there"
+        told = f"left out {counted(gone, 'image')} of {source}, no longer there"
         pool = replace(pool, warnings=(*pool.warnings, told))
     return pool
 

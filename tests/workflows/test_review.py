@@ -221,7 +221,7 @@ def test_results_of_a_device_name_the_images(images, pool, settings, tmp_path):
     arguments = (images, table, tmp_path / "out", settings, 5)
     found = choose_images(*arguments, cache=tmp_path / "cache", reporter=listener)
     assert found.of == 60 and all(one.path.startswith("pool/") for one in found.images)
-    assert f"1 image of {table} gone" in listener.warned
+    assert f"left out 1 image of {table}, no longer there" in listener.warned
     table.write_text("image\nnowhere.png\n")
     with pytest.raises(DataError, match="images that are still there, got none of 1"):
         choose_images(images, table, tmp_path / "other", settings)
