@@ -91,11 +91,12 @@ ConfigOption = Annotated[
         is_eager=True,
     ),
 ]
+_FIT_HELP = "How an image gets the shape of the input: stretched, cropped or padded."
 FitOption = Annotated[
     str,
     option(
         MODEL,
-        "How an image gets the shape of the input: stretched, cropped or padded.",
+        _FIT_HELP,
         choices=FITS,
     ),
 ]
@@ -106,7 +107,7 @@ GivenFitOption = Annotated[
     str | None,
     option(
         NO_CARD,
-        "How an image gets the shape of the input: stretched, cropped or padded.",
+        _FIT_HELP,
         choices=FITS,
         show_default=FITS[0],
     ),

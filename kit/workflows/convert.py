@@ -213,15 +213,12 @@ def open_source(
     return _open_model(path, settings, reporter)
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Exporter:
     default = ConvertSettings()
     for name in ("labels", "fit", "resize", "source", "score_threshold", "intended_use"):
         if getattr(settings, name) != getattr(default, name):
-            what = "option that describes a source" if name == "source" else _flag(name)
+            flag = f"--{name.replace('_', '-')}"
+            what = "option that describes a source" if name == "source" else flag
             raise ValueError(
                 f"{run}: expected no {what} for a run, which has a card of its own, got one: leave "
                 "it out"

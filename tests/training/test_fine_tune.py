@@ -491,7 +491,9 @@ def test_targets_are_two_thirds_the_teachers_answer_on_the_same_changed_pixels(
 
     monkeypatch.setattr(module, "batches_of", watched)
     fitting = replace(FITTING, epochs=1)
-    settings = FineTuneSettings(layers, fitting=fitting, remember=remember, bottlenecks=3.0 * told)
+    settings = FineTuneSettings(
+        layers, fitting=fitting, remember=remember, bottlenecks=BOTTLENECKS * told
+    )
     fine_tune(
         *(network(), None, train, validation, CLASSES, settings, to_tflite),
         teachers=[colour_teacher(*one) for one in TEACHERS],

@@ -175,6 +175,7 @@ def test_unlabelled_photographs_of_held_out_groups_stay_out(data, tmp_path):
     found = read_unlabelled(settings, dataset, split, listener)
     assert sorted(Path(image.path).parent.name for image in found) == ["others"] * 3 + ["patient2"]
     assert "left out 2 of the photographs" in listener.warned[0]
+    assert listener.warned[1].startswith("3 of the photographs in ")
     assert "have no known group" in listener.warned[1]
     assert len(listener.warned) == 2
 
@@ -188,6 +189,7 @@ def test_a_table_says_nothing_of_groups_of_unlabelled_photographs(data, tmp_path
     table = DataSettings(labels_csv=tmp_path / "labels.csv", group_column="patient")
     listener = Listener()
     assert len(read_unlabelled(with_more(folder, data=table), dataset, split, listener)) == 3
+    assert listener.warned[0].startswith("3 of the photographs in ")
     assert "have no known group" in listener.warned[0]
 
 
