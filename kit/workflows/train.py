@@ -357,7 +357,9 @@ def _prepare(
     tell_left_out(dataset.left_out, reporter)
     split = split_dataset(dataset, settings.split)
     check_split(dataset, split, settings.split)
-    check_apart(teachers, dataset, split, settings.split.group_regex)  # some image may have moved
+    if any(surveyed.split[path] != part for path, part in split.items()):
+        check_apart(teachers, dataset, split, settings.split.group_regex)
+        unlabelled = read_unlabelled(settings, dataset, split, reporter)
     reporter.say(_counts(dataset, split))
     if unlabelled:
         reasons = _unreadable(dataset.root, unlabelled, spec, reporter)

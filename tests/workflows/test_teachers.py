@@ -245,7 +245,14 @@ def test_a_student_learns_for_longer():
 def taught(finished_run, tmp_path):
     """Trains a student of a finished run, in a folder of its own."""
 
-    def run(output=tmp_path / "work" / "run", listener=None, resume=False, force=False, **changes):
+    def run(
+        output=tmp_path / "work" / "run",
+        images=finished_run.images,
+        listener=None,
+        resume=False,
+        force=False,
+        **changes,
+    ):
         settings = replace(
             finished_run.settings,
             quantize=("int8",),
@@ -253,7 +260,7 @@ def taught(finished_run, tmp_path):
             teachers=(str(finished_run.folder),),
         )
         return train(
-            *(finished_run.images, output, replace(settings, **changes)),
+            *(images, output, replace(settings, **changes)),
             resume=resume,
             force=force,
             cache=finished_run.cache,
@@ -271,6 +278,26 @@ def test_unlabelled_photographs_that_cannot_be_read_are_no_photographs(taught, t
     with pytest.raises(DataError, match="expected photographs, none could be read"):
         taught(unlabelled=str(more))
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_unlabelled_photographs_of_a_group_that_moves_to_the_test_part_stay_out(taught, tmp_path):
+    split = SplitSettings(0.2, 0.2, group_regex=r"patient(\d+)")
+    numbers = {
+        part: [number for number in range(300) if split.part(f"group:{number}") == part]
+        for part in ("train", "validation", "test")
+    }
+    # With one validation group, which stays, the nearest train group moves.
+    chosen = [*numbers["train"][:6], numbers["validation"][0], numbers["test"][0]]
+    folders = {f"{label}/patient{number}": 2 for label in CLASSES for number in chosen}
+    images = draw_folder(tmp_path / "images", folders, seed=55)
+    for path in images.glob(f"*/patient{numbers['test'][0]}/*"):
+        path.write_bytes(path.read_bytes()[:40] + str(path).encode())  # scanned, not read
+    nearest = min(chosen[:6], key=lambda number: split.distance(f"group:{number}", "test"))
+    more = draw_folder(tmp_path / "more", {f"patient{nearest}": 3, "patient999": 2}, seed=56)
+    listener = Listener(break_off_at="2 photographs without a label")
+    with pytest.raises(KeyboardInterrupt):
+        taught(images=images, listener=listener, split=split, unlabelled=str(more))
+    assert any(line.startswith("left out 3 of the photographs") for line in listener.warned)
 
 
 @pytest.mark.slow
