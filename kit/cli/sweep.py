@@ -34,6 +34,7 @@ from kit.cli.options import (
     modes,
     option,
 )
+from kit.cli.terminal import going_on
 from kit.model.spec import FITS, QUANTIZATION_MODES, RESIZE_METHODS
 from kit.training.defaults import DEFAULT_BACKBONE
 
@@ -241,7 +242,7 @@ def sweep(
     )
     if cluster.ray is None and cluster.ray_shared:
         raise ValueError("expected --ray ADDRESS beside --ray-shared, got none")
-    with ExitStack() as stack:
+    with going_on("the same command goes on with the sweep"), ExitStack() as stack:
         executor: Executor = Processes(cluster.jobs or 1)
         if cluster.ray is not None:
             from kit.sweep.cluster import RayCluster

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -77,12 +78,8 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
         plain_warnings()
         try:
             function(*args, **kwargs)
-        except KeyboardInterrupt:
-            print(
-                "kit: interrupted; nothing was overwritten, and what is in the cache is not "
-                "computed again; fine-tuning goes on with --resume",
-                file=sys.stderr,
-            )
+        except KeyboardInterrupt as error:
+            print(f"kit: interrupted; nothing was overwritten{error}", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader, such as head, went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,6 +92,15 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
             raise typer.Exit(2 if usage else 1) from None
 
     return wrapped
+
+
+@contextmanager
+def going_on(how: str) -> Iterator[None]:
+    """Says, when the work inside is interrupted, how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; {how}") from None
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -39,7 +39,7 @@ from kit.cli.options import (
     modes,
     option,
 )
-from kit.cli.terminal import TerminalReporter, import_tensorflow, print_json
+from kit.cli.terminal import TerminalReporter, going_on, import_tensorflow, print_json
 from kit.model.spec import FITS, RESIZE_METHODS
 from kit.training.defaults import (
     BATCH_SIZE,
@@ -339,7 +339,10 @@ def train(
     )
     import_tensorflow()
     reporter = TerminalReporter()
-    result = workflow.train(images, output, settings, force=force, resume=resume, reporter=reporter)
+    with going_on("bottlenecks that were computed are kept, and fine-tuning goes on with --resume"):
+        result = workflow.train(
+            images, output, settings, force=force, resume=resume, reporter=reporter
+        )
     reporter.say(f"report: {result.report}")
     if format == "json":
         print_json(result.to_json())

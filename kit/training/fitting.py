@@ -239,7 +239,7 @@ def fit(
             callbacks=callbacks,
             verbose=0,
         )
-    if not history or not np.isfinite(history[-1]["cross_entropy"]):
+    if not history or not _converges(history[-1]):
         flag = "--fine-tune-learning-rate" if phase else "--learning-rate"
         raise TrainingError(
             "expected training to converge, the cross-entropy is no number: "
@@ -291,7 +291,7 @@ def _epoch_callback(
                 f"cross-entropy {record['validation_cross_entropy']:.4f}"
                 f"{_time_left(self.pace * sum(effort[this + 1 :]), settings)}"
             )
-            if not np.isfinite(record["cross_entropy"]):
+            if not _converges(record):
                 self.model.stop_training = True
                 return
             if best_epoch(history) == epoch:
@@ -323,6 +323,11 @@ _OF_SCORES = {
     for part in ("val_" if name.startswith("val_") else "",)
 }
 """Keras' names of the same where there are further outputs."""
+
+
+def _converges(record: Mapping[str, Any]) -> bool:
+    """Whether an epoch's figures are numbers; after its last step only the validation ones tell."""
+    return all(map(math.isfinite, (record[name] for name in _RECORD)))
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:

@@ -231,7 +231,7 @@ def test_errors_of_a_real_process(tmp_path):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "kit: interrupted; nothing was overwritten"),
         (DataError("expected this,\n  got that"), 1, "expected this, got that"),
         (ValueError("expected a number"), 2, "expected a number"),
         (OSError(28, "No space left on device", "/x/y"), 1, "/x/y: expected room on the disk"),
@@ -247,6 +247,22 @@ def test_what_goes_wrong_has_one_line_and_a_code(monkeypatch, error, code, said)
 
     monkeypatch.setattr(kit.workflows.describe, "describe_model", describe_model)
     assert said in one_line(kit_command("info", "model.tflite"), code)
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "said"),
+    [
+        ("train", "kit.workflows.train.train", "fine-tuning goes on with --resume"),
+        ("sweep", "kit.sweep.sweep", "the same command goes on with the sweep"),
+    ],
+)
+def test_an_interruption_says_how_it_goes_on(monkeypatch, tmp_path, command, what, said):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(what, interrupted)
+    line = one_line(kit_command(command, tmp_path, "--output", tmp_path / "out"), 130)
+    assert line.startswith("kit: interrupted; nothing was overwritten; ") and line.endswith(said)
 
 
 kit_command = kit  # where a test imports the package of that name

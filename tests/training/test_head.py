@@ -161,6 +161,14 @@ def test_a_cross_entropy_that_is_no_number():
         train_head((huge, truth), (vectors, truth), 3, replace(SETTINGS, learning_rate=99.0))
 
 
+def test_a_cross_entropy_that_is_no_number_after_the_last_step():
+    vectors, truth = blobs(30, 1)
+    huge = (vectors * 1e30).astype(np.float32)
+    settings = replace(SETTINGS, epochs=1, batch_size=len(huge), optimizer="sgd", learning_rate=99)
+    with pytest.raises(TrainingError, match=r"lower --learning-rate than 99"):
+        train_head((huge, truth), (huge, truth), 3, settings)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
