@@ -41,6 +41,21 @@ def test_a_folder_is_absent_after_an_error(tmp_path, error):
     assert names(tmp_path) == []
 
 
+def test_a_folder_that_stays_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "volume")
+    (tmp_path / "volume").mkdir()
+    for output in (".", "..", tmp_path / "volume"):
+        for force in (False, True):
+            with (
+                pytest.raises(OutputExistsError, match="stays where it is: name a new one in it"),
+                folder_beside(output, force),
+            ):
+                pass
+    with folder_beside(tmp_path / "volume" / "run", False):
+        pass
+
+
 def test_an_existing_folder_is_in_the_way(older):
     entered = False
     with (

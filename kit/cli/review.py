@@ -83,6 +83,8 @@ def review(
     from kit.workflows.corrected_tree import write_corrected_tree
     from kit.workflows.options import train_settings
 
+    if link and not apply:
+        raise ValueError("expected --apply beside --link, which says how it copies, got none")
     settings = train_settings(
         **asdict(data),
         **asdict(split),

@@ -242,7 +242,8 @@ def sweep(
     )
     if cluster.ray is None and cluster.ray_shared:
         raise ValueError("expected --ray ADDRESS beside --ray-shared, got none")
-    with going_on("the same command goes on with the sweep"), ExitStack() as stack:
+    again = "the same command without --force" if force else "the same command"
+    with going_on(f"{again} goes on with the sweep"), ExitStack() as stack:
         executor: Executor = Processes(cluster.jobs or 1)
         if cluster.ray is not None:
             from kit.sweep.cluster import RayCluster

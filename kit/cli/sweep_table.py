@@ -64,7 +64,11 @@ def _live() -> Live:
 
     # A descriptor of its own: kit.quiet turns standard error off at times, and a table that lost a
     # frame would be drawn in the wrong place.
-    file = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
+    file = os.fdopen(
+        *(os.dup(sys.stderr.fileno()), "w"),
+        encoding=sys.stderr.encoding,
+        errors="backslashreplace",  # a file's name may be no text
+    )
     live = Live(console=Console(file=file), refresh_per_second=4)
     live.start()
     return live
@@ -77,7 +81,7 @@ def _table(progress: Progress) -> Table:
     left = progress.seconds_left
     caption = "" if left is None else f"about {duration(left)} left"
     table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
-    longest = max(len(step.name) for step in progress.steps)
+    longest = max((len(step.name) for step in progress.steps), default=0)
     table.add_column("step", no_wrap=True, min_width=longest)
     table.add_column("state", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)

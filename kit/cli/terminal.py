@@ -79,7 +79,8 @@ def reports_errors(function: Callable[Parameters, None]) -> Callable[Parameters,
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt as error:
-            print(f"kit: interrupted; nothing was overwritten{error}", file=sys.stderr)
+            how = str(error) or "nothing was overwritten"
+            print(f"kit: interrupted; {how}", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader, such as head, went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,7 +101,7 @@ def going_on(how: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; {how}") from None
+        raise KeyboardInterrupt(how) from None
 
 
 def _in_one_line(error: BaseException) -> str:

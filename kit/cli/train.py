@@ -339,7 +339,7 @@ def train(
     )
     import_tensorflow()
     reporter = TerminalReporter()
-    with going_on("bottlenecks that were computed are kept, and fine-tuning goes on with --resume"):
+    with going_on("nothing was overwritten, and fine-tuning goes on with --resume"):
         result = workflow.train(
             images, output, settings, force=force, resume=resume, reporter=reporter
         )

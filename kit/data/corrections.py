@@ -73,6 +73,11 @@ def corrected(dataset: Dataset, table: Path, may_be_new: bool = True) -> Dataset
         images.append(replace(image, label=numbers[label]))
         if label != own:
             changed.add(image.digest)
+    if not images or (may_be_new and len(labels) < 2):
+        raise DataError(
+            f"{table}: expected corrections that leave images of at least 2 classes, they leave "
+            f"{listed(labels if images else ()) or 'none'}: correct fewer"
+        )
     back = {image.path for image in settled}
     others = [(path, reason) for path, reason in dataset.left_out if path not in back]
     told = [
@@ -137,8 +142,10 @@ def read_rows(table: Path) -> dict[str, dict[str, str]]:
         content = table.read_bytes()
         text = content.decode(encoding_of(content))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{table}: expected a table of corrections, it cannot be read") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
+        why = error.strerror if isinstance(error, OSError) else "it is neither UTF-8 nor UTF-16"
+        raise DataError(f"{table}: expected a table of corrections: {why}") from error
+    text = text.lstrip("\r\n")  # a table has its header in the first line that says something
+    first = next(iter(text.splitlines()), "")
     found: dict[str, dict[str, str]] = {}
     try:
         # Strict: a quotation mark that is never closed would swallow the rest of the table.
@@ -151,6 +158,8 @@ def read_rows(table: Path) -> dict[str, dict[str, str]]:
             )
         for row in rows:
             told = {name: (row.get(name) or "").strip() for name in COLUMNS}
+            if not any(told.values()):
+                continue  # a spreadsheet keeps a row whose cells were cleared
             digest, label = told["digest"].lower(), unicodedata.normalize("NFC", told["label"])
             if len(digest) != 64 or not label:
                 raise DataError(

@@ -463,8 +463,18 @@ def files_below(folder: Path, root: Path, found: Found) -> list[Path]:
         found.left_out.append((path, f"expected a readable folder: {error.strerror}"))
 
     files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
+    # Of each folder those that it lies in, since a link may lead back to one of them.
+    around = {str(folder): {os.path.realpath(folder)}}
+    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         folders[:] = sorted(name for name in folders if not found.is_left_behind(name))
+        for name in tuple(folders):
+            path = Path(parent, name)
+            real = os.path.realpath(path)
+            around[str(path)] = around[parent] | {real}
+            if real in around[parent]:
+                folders.remove(name)
+                why = "expected a folder, this link leads back to one that it lies in"
+                found.left_out.append((path.relative_to(root).as_posix(), why))
         for name in sorted(names):
             if found.is_left_behind(name):
                 continue

@@ -28,7 +28,7 @@ from kit.data.scan import (
     listed,
     scan_images,
 )
-from kit.errors import DataError
+from kit.errors import DataError, OutputExistsError
 from kit.filenames import text_bytes
 from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
@@ -126,7 +126,7 @@ class DataSettings:
         """What `label_names` says; raises ValueError where it is wrong."""
         names: dict[str, str] = {}
         for pair in self.label_names.split(",") if self.label_names else ():
-            label, equals, name = (part.strip() for part in pair.partition("="))
+            label, equals, name = (label_of(part.strip()) for part in pair.partition("="))
             if not (label and equals and name) or label in names:
                 raise ValueError(
                     "expected label names such as 0=normal,1=abnormal, each label once, "
@@ -149,6 +149,19 @@ class DataSettings:
         """What to_json gave; an empty mapping is the default."""
         paths = {name: Path(data[name]) for name in _PATHS if data.get(name) is not None}
         return cls(**{**data, **paths})
+
+
+def check_outside(
+    output: str | os.PathLike[str], images: str | os.PathLike[str], settings: DataSettings
+) -> None:
+    """Raises OutputExistsError where the output would be taken for images the next time."""
+    if settings.labels_csv is None and Path(output).resolve().is_relative_to(
+        Path(images).resolve()
+    ):
+        raise OutputExistsError(
+            f"{output}: expected an output outside of {images}, since it would be taken for images "
+            "there: choose another"
+        )
 
 
 def load_dataset(
@@ -203,6 +216,7 @@ def _with_dicom_subgroups(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 def _named(label: str, names: Mapping[str, str]) -> str:
     """The label's name; raises DataError where there are names, but none of this label."""
+    label = label_of(label)
     if not names:
         return label
     name = names.get(label) or names.get(_whole(label))
@@ -452,6 +466,8 @@ def _digest(key: str) -> str:
 
 def _path_of(root: Path, cell: str) -> str | None:
     """The path relative to the root, with `/`; None where it is empty or leads elsewhere."""
+    if not (root / cell).exists():
+        cell = cell.strip()
     if "\\" in cell and not (root / cell).exists():
         # Bytes of a name that are no UTF-8, as the kit writes them into tables.
         cell = re.sub(r"\\udc([89a-f][0-9a-f])", lambda m: chr(0xDC00 + int(m[1], 16)), cell)

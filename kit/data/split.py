@@ -182,17 +182,17 @@ def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings
     """Raises DataError where a class has no image in some part, with how many more it needs."""
     keys = group_keys(dataset, settings.group_regex)
     grouped = bool(_groups(dataset, settings.group_regex))
-    given = {image.part for image in dataset.images}
+    given = given_parts(dataset)
     for label, name in enumerate(dataset.labels):
         images = [image for image in dataset.images if image.label == label]
         present = {split[image.path] for image in images}
         for part in PARTS:
             if part in present:
                 continue
-            if part in given:
+            if part in given or (given and part == "train"):
                 raise DataError(
-                    f"expected images of {name} in every part, got none in {part}, which the "
-                    "folders or the table give: give it some, or give no parts"
+                    f"expected images of {name} in every part, got none in {part} of the parts "
+                    "that the folders or the table give: give it some, or give no parts"
                 )
             units = len({keys[image.path] for image in images})
             kind = "group" if grouped else "different image"
@@ -203,6 +203,12 @@ def check_split(dataset: Dataset, split: dict[str, str], settings: SplitSettings
                 f"expected images of {name} in every part, got none in {part}: it has "
                 f"{counted(units, kind)}: {remedy}"
             )
+
+
+def given_parts(dataset: Dataset) -> list[str]:
+    """The parts that folders or a table give to some image, in the order of PARTS."""
+    given = {image.part for image in dataset.images}
+    return [part for part in PARTS if part in given]
 
 
 def group_warnings(dataset: Dataset, settings: SplitSettings) -> tuple[str, ...]:
@@ -220,7 +226,7 @@ def group_warnings(dataset: Dataset, settings: SplitSettings) -> tuple[str, ...]
                 f"{len(alone)} images do not match the group pattern and stand for themselves, "
                 f"such as {alone[0]}"
             )
-    given = {image.part for image in dataset.images} - {None}
+    given = given_parts(dataset)
     if given and (missing := [part for part in PARTS if part not in given]):
         warnings.append(f"no images are given for {' and '.join(missing)}: drawn from train")
     if leaks := torn_apart(dataset, settings):

@@ -13,7 +13,8 @@ import numpy as np
 
 from kit.data import Dataset, DataSettings, SplitSettings, load_dataset, split_dataset
 from kit.data.corrections import corrected_tests
-from kit.data.split import groups_of
+from kit.data.scan import listed
+from kit.data.split import given_parts, groups_of
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy, Evaluation, Scores, Truth
 from kit.evaluation.subgroups import Gap, Subgroup, compare_subgroups
@@ -288,6 +289,13 @@ def _only(dataset: Dataset, part: str, card: ModelCard | None, settings: DataSet
                 f"expected --{name.replace('_', '-')} {wanted or 'left out'} as in training, got "
                 f"{given or 'none'}: another value gives other parts"
             )
+    wanted, given = data.get("given_parts"), given_parts(dataset)
+    if wanted is not None and wanted != given:  # a card of an earlier kit does not say
+        raise DataError(
+            f"expected the parts that folders or a table give ({listed(wanted) or 'none'}) as in "
+            f"training, got {listed(given) or 'none'}: other images would be taken for the {part} "
+            "part: give the same data set, or leave out --part"
+        )
     try:
         split_settings = SplitSettings(
             float(data["validation"]), float(data["test"]), int(data["seed"]), data["group_regex"]

@@ -31,7 +31,8 @@ from kit.reporting import Reporter
 from kit.runtime.paths import check_regular
 from kit.sweep.processes import Relay, Watcher, error_of
 from kit.sweep.work import TrainingTask
-from kit.workflows.run_folder import RUN_NAME
+from kit.workflows.options import SETTINGS_NAME, settings_toml
+from kit.workflows.run_folder import RUN_NAME, run_json
 
 _RETRIES = 3  # of a task whose machine or process is lost
 _POLL = 0.5  # seconds
@@ -287,8 +288,8 @@ def _unpacked(task: TrainingTask, parcel: _Parcel, folder: Path) -> TrainingTask
     """The task on this machine's disk. The bottlenecks go to this machine's own cache."""
     import ray
 
-    images = folder / task.images.name
-    images.mkdir()
+    images = folder / "images" / task.images.name
+    images.mkdir(parents=True)
     for reference in parcel.photographs:
         _write(ray.get(reference), images)
     weights, settings = task.weights, task.settings
@@ -315,7 +316,9 @@ def _packed(local: TrainingTask, task: TrainingTask) -> _Files:
     record = json.loads(files[RUN_NAME])
     record["images"] = str(task.images.resolve())
     record["settings"]["data"] = task.settings.data.to_json()
-    files[RUN_NAME] = text_bytes(json.dumps(record, ensure_ascii=False, indent=1))
+    files[RUN_NAME] = run_json(record)
+    toml = settings_toml(task.settings, random=task.weights.path is None)
+    files[SETTINGS_NAME] = text_bytes(toml)
     return files
 
 

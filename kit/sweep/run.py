@@ -9,12 +9,13 @@ import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kit.data import Dataset, load_dataset, split_dataset
+from kit.data.sources import check_outside
 from kit.data.split import check_split, group_warnings, groups_of
 from kit.device.benchmark import benchmark
 from kit.errors import KitError, SpecError, TrainingError, WeightsError
@@ -113,6 +114,7 @@ def sweep(
 
     Raises:
         DataError: the images cannot be used.
+        OutputExistsError: the output is among the images.
         ValueError: impossible settings.
         ImageError: the image to time with cannot be read.
         MissingDependencyError: the interpreter to time with is not installed.
@@ -126,6 +128,7 @@ def sweep(
         reporter.warn(f"left out: {line}")
     settings = replace(settings, timing=settings.timing.checked())
     weights, missing = _weights(grid, settings, reporter)
+    check_outside(folder, root, settings.training.data)
     dataset = load_dataset(root, settings.training.data)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.training.split)):
         reporter.warn(line)
@@ -179,13 +182,15 @@ def _weights(
     """The weights of every combination, before anything starts, and why some have none."""
     found: dict[Combination, Weights] = {}
     missing: dict[Combination, str] = {}
+    why = ""
     training = settings.training
     for combination in grid:
         try:
             with quiet_native:  # Keras, which downloads them, brings TensorFlow
                 weights = find_weights(combination.choice, training.weights, training.fitting.seed)
-        except WeightsError:
+        except WeightsError as error:
             missing[combination] = f"no weights {combination.choice.weights_names[0]}"
+            why = why or str(error)
             continue
         found[combination] = weights
         pretrained_at = combination.choice.pretrained_resolution
@@ -198,8 +203,8 @@ def _weights(
     if not settings.skip_missing or not found:
         raise WeightsError(
             f"expected weights for every combination, {len(missing)} of {len(grid)} have none: "
-            f"{names}: fetch them with kit weights pull, or leave these out (--skip-missing), or "
-            "train from random values (--weights none)"
+            f"{names} ({why}): fetch them with kit weights pull, or leave these out "
+            "(--skip-missing), or train from random values (--weights none)"
         )
     reporter.warn(f"left out because their weights are missing: {names}")
     return found, missing
@@ -246,7 +251,13 @@ def _train_all(
         some = {name: task for name, task in tasks.items() if name in names}
         with closing(executor.run(train_combination, some, board)) as ended:
             for name, error in ended:
-                board.end(name, error, "" if error else _accuracies(work.run(pending[name])))
+                told = ""
+                if not error:
+                    try:
+                        told = _accuracies(work.run(pending[name]))
+                    except SpecError as lost:  # a shared folder that is another one elsewhere
+                        error = str(lost)
+                board.end(name, error, told)
                 if error:
                     errors[pending[name]] = error
     return board, errors
@@ -344,28 +355,31 @@ def _rows(
 ) -> tuple[tuple[Row, ...], tuple[str, ...] | None]:
     """A row for each file of the grid, and the group of each test image."""
     rows: list[Row] = []
-    split: dict[str, str] | None = None
-    groups: tuple[str, ...] | None = None
     known = {image.path for image in work.dataset.images}
+    errors, records = dict(errors), {}
     for combination in grid:
-        record: dict[str, Any] | None = None
-        error = errors.get(combination, "")
-        if not error and work.modes(combination):
-            try:
-                record = read_run(work.run(combination))
-            except SpecError as damaged:
-                error = str(damaged)
-        if record is not None and not record["split"].keys() <= known:
-            record = None
-            error = (
+        if combination in errors or not work.modes(combination):
+            continue
+        try:
+            record = read_run(work.run(combination))
+        except SpecError as damaged:
+            errors[combination] = str(damaged)
+            continue
+        if record["split"].keys() <= known:
+            records[combination] = record
+        else:
+            errors[combination] = (
                 "expected a run on the images that are there, some of its own are not: delete "
                 f"{work.run(combination)}, and the sweep trains it again"
             )
-        if record is not None and split is None:
-            split = record["split"]
-            regex = work.settings.training.split.group_regex
-            groups = groups_of(work.dataset, test_paths(record), regex)
-        if record is not None and record["split"] != split:
+    same = _of_one_split(records)
+    groups: tuple[str, ...] | None = None
+    if same:
+        regex = work.settings.training.split.group_regex
+        groups = groups_of(work.dataset, test_paths(next(iter(same.values()))), regex)
+    for combination in grid:
+        scored, error = same.get(combination), errors.get(combination, "")
+        if combination in records and scored is None:
             error = (
                 "expected the same split as the other combinations', its images were others: "
                 f"delete {work.run(combination)}, and the sweep trains it again"
@@ -376,12 +390,26 @@ def _rows(
                 wrong = f"TensorFlow Lite lacks an operator for {mode} of this backbone"
                 wrong = missing.get(combination, wrong)
                 rows.append(Row(combination, mode, None, None, None, wrong, skipped=True))
-            elif record is None or error:
+            elif scored is None:
                 skipped = combination in missing
                 rows.append(Row(combination, mode, None, None, None, error, skipped))
             else:
-                rows.append(_row(work, combination, mode, record, timing))
+                rows.append(_row(work, combination, mode, scored, timing))
     return tuple(replace(row, error=_unplaced(row.error, work.images)) for row in rows), groups
+
+
+def _of_one_split(
+    records: Mapping[Combination, Mapping[str, Any]],
+) -> dict[Combination, Mapping[str, Any]]:
+    """The runs of the split that most of them have; of several such, the latest run's."""
+    by_split: dict[str, dict[Combination, Mapping[str, Any]]] = defaultdict(dict)
+    for combination, record in records.items():
+        by_split[json.dumps(record["split"], sort_keys=True)][combination] = record
+
+    def weight(some: Mapping[Combination, Mapping[str, Any]]) -> tuple[int, str]:
+        return len(some), max(str(record.get("created")) for record in some.values())
+
+    return max(by_split.values(), key=weight, default={})
 
 
 def _unplaced(text: str, images: Path) -> str:
@@ -446,12 +474,14 @@ def _held(folder: Path, facts: dict[str, Any], force: bool) -> Iterator[None]:
     """The folder, of this sweep and no other's; what a killed one left half done is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     # SQLite's lock is the one that every system frees when its process ends, however it ends.
-    with closing(sqlite3.connect(folder / _LOCK, timeout=0)) as lock:
+    with ExitStack() as stack:
         try:
+            lock = stack.enter_context(closing(sqlite3.connect(folder / _LOCK, timeout=0)))
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             raise TrainingError(
-                f"{folder}: expected no other sweep at work in it ({error}): wait for that one"
+                f"{folder}: expected a folder that can be written, with no other sweep at work in "
+                f"it ({error}): wait for that one, or choose another --output"
             ) from error
         if force and (folder / SETTINGS_NAME).exists():
             for path in folder.iterdir():

@@ -226,7 +226,13 @@ def _open_run(run: Path, settings: ConvertSettings, reporter: Reporter) -> Expor
     record = read_run(run)
     card = ModelCard.from_json(record["card"])
     data = DataSettings.from_json(record["settings"].get("data", {}))
-    dataset = load_dataset(settings.images or record["images"], data)
+    images = settings.images or record["images"]
+    if not Path(images).is_dir():
+        raise DataError(
+            f"{images}: expected the images that the run was trained on, there is no such folder: "
+            "name theirs with --images"
+        )
+    dataset = load_dataset(images, data)
     dataset = dataset.only(record["split"], card.labels)
     if dataset.fingerprint != card.dataset.get("fingerprint"):
         raise DataError(

@@ -17,6 +17,7 @@ from kit.runtime import Classifier
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
 from kit.training.weights import find_weights
+from kit.workflows.run_folder import RUN_NAME, read_run, run_json
 from kit.workflows.train import TrainSettings, train
 
 IMAGES_A_CLASS = 200
@@ -125,6 +126,8 @@ def run_demo(
         draw_images(folder / "new", HELD_OUT_A_CLASS, seed=2)
         told = _Placed(reporter, folder, Path(output))
         train(folder / "images", folder / "run", settings, reporter=told)
+        record = read_run(folder / "run") | {"images": str(Path(output, "images").resolve())}
+        (folder / "run" / RUN_NAME).write_bytes(run_json(record))
         with Classifier.open(folder / "run" / "model_int8.tflite", top_k=2) as classifier:
             scored = evaluate_model(classifier, folder / "new", reporter=reporter).evaluation
             examples = [

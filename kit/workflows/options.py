@@ -118,6 +118,12 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
         targets=targets({name: given.pop(name, None) for name in _TARGETS}),
     )
     alone = given.get("fine_tune", tuning.layers) == NONE
+    idle = [f"--{name.replace('_', '-')}" for name in given if _is_of_tuning(name)]
+    if idle and alone and given.get("weights") != "none":
+        raise ValueError(
+            f"expected layers of the backbone that learn beside {', '.join(idle)}, got none: give "
+            "--fine-tune or --recipe best too"
+        )
     given.setdefault("variants", DEFAULT_VARIANTS if alone else FINE_TUNED_VARIANTS)
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
@@ -180,16 +186,20 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
             value = _absolute(value)
         elif isinstance(value, tuple):
             value = list(value)
-        of_tuning = name.startswith("fine_tune_") or name in _OF_TUNING
         if name == "fine_tune_label_smoothing" and value == options["label_smoothing"]:
             continue  # it follows, also where somebody gives another one beside the file
-        if value not in (None, []) and (tuned or not of_tuning):
+        if value not in (None, []) and (tuned or not _is_of_tuning(name)):
             options[name] = value
     if settings.targets is not None:
         for name, field in _TARGETS.items():
             if (value := getattr(settings.targets, field)) is not None:
                 options[name] = value
     return options
+
+
+def _is_of_tuning(name: str) -> bool:
+    """Whether an option says how layers of the backbone learn."""
+    return name.startswith("fine_tune_") or name in _OF_TUNING
 
 
 def _resolved_paths(value: Any) -> str | list[str]:
@@ -221,11 +231,17 @@ def _resolved(settings: TrainSettings) -> TrainSettings:
     )
 
 
-def settings_toml(settings: TrainSettings) -> str:
+def settings_toml(settings: TrainSettings, *, random: bool = False) -> str:
     """`settings.toml` of a run, which `kit train --config` reads.
 
     Settings that no option can give, as a notebook may have them, are named in a comment.
+
+    Args:
+        settings: those of the run.
+        random: whether no source of weights had any, so that it started from random values. The
+            file says so then, and repeats what was done, whatever the sources have by then.
     """
+    settings = replace(settings, weights="none") if random else settings
     return toml(
         options_of(settings),
         "train IMAGES --output RUN",

@@ -76,8 +76,13 @@ def write_run(
         "split": dict(split),
         "learnt_from": sorted(learnt_from),
     }
-    (run / RUN_NAME).write_bytes(text_bytes(json.dumps(record, ensure_ascii=False, indent=1)))
+    (run / RUN_NAME).write_bytes(run_json(record))
     return record
+
+
+def run_json(record: Mapping[str, Any]) -> bytes:
+    """The content of run.json."""
+    return text_bytes(json.dumps(record, ensure_ascii=False, indent=1))
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:

@@ -207,23 +207,25 @@ def fit_teachers(
         The student's settings, which name the teachers' runs.
 
     Raises:
-        OutputExistsError: the teachers' folder is among the images, or a teacher is there.
-        ValueError: a teacher or the student has fewer layers than should learn.
+        OutputExistsError: a teacher is there.
+        ValueError: a teacher or the student has fewer layers than should learn, or the weights are
+            one file.
         WeightsError: a teacher's pretrained weights are not to be had. In all of these cases
             nothing has been done.
         KitError: as `train`.
     """
     folder = Path(f"{Path(output)}.teachers")
-    own_folders = settings.data.labels_csv is None
-    if own_folders and folder.resolve().is_relative_to(Path(images).resolve()):
-        raise OutputExistsError(
-            f"{output}: expected an output outside of {images}, since the teachers' runs beside it "
-            "would be taken for images: choose another"
+    student = choose(settings.backbone, settings.alpha, settings.input_resolution)
+    choices = (student, *(one.choice for one in _PLANNED))
+    files = [one for one in settings.weights.split(",") if Path(one).is_file()]
+    if files and len({(choice.name, choice.alpha) for choice in choices}) > 1:
+        raise ValueError(
+            f"expected weights of several networks with --recipe max, got the file {files[0]}: "
+            "give a folder of weights, or imagenet"
         )
     layers = settings.fine_tune.layers
     if isinstance(layers, int):
-        student = choose(settings.backbone, settings.alpha, settings.input_resolution)
-        for choice in (student, *(one.choice for one in _PLANNED)):
+        for choice in choices:
             layers_that_learn(build(choice, None), layers)
     dataset = load_dataset(images, settings.data)
     split = split_dataset(dataset, settings.split)
@@ -278,8 +280,11 @@ def _of_teacher(settings: TrainSettings, planned: _Planned) -> TrainSettings:
             ),
         ),
         quantize=("int8",),
+        representative_images=TrainSettings.representative_images,
         gates=Gates(),
         targets=None,
+        intended_use="",
+        gallery=None,
         screening=False,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from converters.network import of_keras
 from kit.data import PARTS, Dataset, LabelledImage, load_dataset, split_dataset
 from kit.data.corrections import corrected_tests
 from kit.data.scan import FEW_IMAGES
-from kit.data.split import check_split, group_warnings, moved_keys
+from kit.data.sources import check_outside
+from kit.data.split import check_split, given_parts, group_warnings, moved_keys
 from kit.errors import DataError, ImageError
 from kit.evaluation.metrics import Evaluation
 from kit.export.exported import Exported, summary
@@ -219,6 +220,7 @@ def train(
     check_absent(output, force)
     unlabelled = () if settings.unlabelled is None else (settings.unlabelled,)
     check_spares(output, images, *settings.teachers, *unlabelled, *settings.data.tables)
+    check_outside(output, images, settings.data)
     if settings.own_teachers:
         _survey(images, settings, weights, Silent())  # told before teachers learn for long
         settings = fit_teachers(
@@ -260,10 +262,8 @@ def train(
             files.measured,
             files.representative,
         )
-        # Where no source had weights, the same again, whatever it has by then.
-        random = prepared.source.weights.path is None
-        repeated = replace(settings, weights="none") if random else settings
-        (run / SETTINGS_NAME).write_bytes(text_bytes(settings_toml(repeated)))
+        toml = settings_toml(settings, random=prepared.source.weights.path is None)
+        (run / SETTINGS_NAME).write_bytes(text_bytes(toml))
         for name, file in files.by_name.items():
             (run / name).write_bytes(file.content)
         first = next(iter(files.plain.values())).evaluation
@@ -483,6 +483,7 @@ def _card(prepared: _Prepared, learned: Learned, settings: TrainSettings) -> Mod
             **({"moved": moved} if moved else {}),
             "group_column": settings.data.group_column,
             "split_column": settings.data.split_column,
+            "given_parts": given_parts(dataset),
         },
         intended_use=settings.intended_use,
         versions=package_versions(),

@@ -149,6 +149,7 @@ def test_looking_at_a_file_imports_no_tensorflow(colour_file, tmp_path, command)
         ("convert", "run"),
         ("evaluate", "model.tflite"),
         ("evaluate", "model.tflite", "images", "--part", "holdout"),
+        ("review", "images", "--output", "out", "--link"),
         ("info",),
         ("no-such-command",),
     ],
@@ -250,19 +251,21 @@ def test_what_goes_wrong_has_one_line_and_a_code(monkeypatch, error, code, said)
 
 
 @pytest.mark.parametrize(
-    ("command", "what", "said"),
+    ("command", "options", "what", "said"),
     [
-        ("train", "kit.workflows.train.train", "fine-tuning goes on with --resume"),
-        ("sweep", "kit.sweep.sweep", "the same command goes on with the sweep"),
+        ("train", (), "kit.workflows.train.train", "fine-tuning goes on with --resume"),
+        ("sweep", (), "kit.sweep.sweep", "; the same command goes on with the sweep"),
+        ("sweep", ("--force",), "kit.sweep.sweep", "without --force goes on with the sweep"),
     ],
 )
-def test_an_interruption_says_how_it_goes_on(monkeypatch, tmp_path, command, what, said):
+def test_an_interruption_says_how_it_goes_on(monkeypatch, tmp_path, command, options, what, said):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(what, interrupted)
-    line = one_line(kit_command(command, tmp_path, "--output", tmp_path / "out"), 130)
-    assert line.startswith("kit: interrupted; nothing was overwritten; ") and line.endswith(said)
+    given = (command, tmp_path, "--output", tmp_path / "out", *options)
+    line = one_line(kit_command(*given), 130)
+    assert line.startswith("kit: interrupted; ") and line.endswith(said)
 
 
 kit_command = kit  # where a test imports the package of that name

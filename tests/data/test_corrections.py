@@ -113,13 +113,31 @@ def test_a_class_called_exclude_is_a_class(tmp_path, table):
 
 
 def test_a_class_that_is_emptied_is_none(images, table):
+    draw_folder(images, {"green": 4}, seed=9)
     found = load_dataset(
         images, table(*((digest_of(p), "red") for p in (images / "blue").iterdir()))
     )
-    assert found.labels == ("red",) and found.counts() == (16,)
+    assert found.labels == ("green", "red") and found.counts() == (4, 16)
     assert "blue has no image any more: it is no class" in found.warnings
     with pytest.raises(SpecError, match="one line of text"):
         load_dataset(images, table((digest_of(images / "blue" / "001.png"), "a\nb")))
+
+
+@pytest.mark.parametrize("label", ["red", "exclude"])
+def test_corrections_that_leave_one_class_are_refused(images, table, label):
+    rows = [(digest_of(path), label) for path in (images / "blue").iterdir()]
+    with pytest.raises(DataError, match="at least 2 classes, they leave red: "):
+        load_dataset(images, table(*rows))
+    everything = [(digest_of(path), "exclude") for path in images.rglob("*.png")]
+    for labels in (None, ("blue", "red")):
+        with pytest.raises(DataError, match="they leave none: "):
+            load_dataset(images, table(*everything), labels)
+
+
+def test_a_table_that_a_spreadsheet_has_saved(images, table):
+    settings = table(("", ""), (digest_of(images / "red" / "001.png"), "blue"), ("", ""))
+    settings.corrections.write_bytes(b"\r\n" + settings.corrections.read_bytes())
+    assert load_dataset(images, settings).counts() == (9, 7)
 
 
 def test_an_open_quotation_mark_swallows_no_rows(images, table, tmp_path):
@@ -175,7 +193,7 @@ def test_what_is_left_out_is_no_problem_of_a_check(images, table):
 def test_other_tables(images, table, tmp_path):
     with pytest.raises(DataError, match="expected the columns digest and label"):
         load_dataset(images, table(("a", "b"), header=("path", "label")))
-    with pytest.raises(DataError, match="it cannot be read"):
+    with pytest.raises(DataError, match="expected a table of corrections: No such file"):
         load_dataset(images, DataSettings(corrections=tmp_path / "gone.csv"))
 
 

@@ -283,8 +283,29 @@ def test_a_class_that_is_missing_from_a_given_part():
         labels=("a", "b"),
         images=(*dataset.images, LabelledImage("c.jpg", 1, "d", None, "test")),
     )
-    with pytest.raises(DataError, match="none in test, which the folders or the table give"):
+    with pytest.raises(DataError, match="none in test of the parts that the folders"):
         check_split(both, split_dataset(both, SplitSettings()), SplitSettings())
+
+
+def test_given_parts_of_which_none_is_train():
+    only = given({f"{part}{i}.jpg": part for part in ("validation", "test") for i in range(9)})
+    with pytest.raises(DataError, match="none in train of the parts that the folders"):
+        check_split(only, split_dataset(only, SplitSettings()), SplitSettings())
+
+
+def test_letters_may_be_composed_in_one_row_and_not_in_another(load):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    rows = [
+        (path, label)
+        for (path, _), label in zip(ROWS, (composed, "tea", "tea", decomposed), strict=True)
+    ]
+    assert load(table_of(rows)).labels == (composed, "tea")
+    assert load(table_of(rows), label_names=f"{decomposed}=x,tea=y").labels == ("x", "y")
+
+
+def test_blanks_around_a_path(load):
+    rows = [(f" {path} ", f"{label} ") for path, label in ROWS]
+    assert found(load(table_of(rows))) == dict(ROWS)
 
 
 @pytest.mark.parametrize("names", [("train", "validation", "test"), ("Train", "val", "TEST")])

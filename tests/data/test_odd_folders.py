@@ -28,6 +28,26 @@ def classes_of(dataset):
     return {image.path: dataset.labels[image.label] for image in dataset.images}
 
 
+# ---------------------------------------------------------------- links
+
+
+def test_linked_folders_are_followed_and_links_back_are_told(tmp_path):
+    put(tmp_path / "elsewhere", "2.jpg", "deeper/3.jpg")
+    put(tmp_path / "images", "a/1.jpg", "b/4.jpg")
+    (tmp_path / "images" / "a" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "deeper" / "back").symlink_to(tmp_path / "images" / "a")
+    found = scan_images(tmp_path / "images")
+    assert {image.path for image in found.images} == {
+        *("a/1.jpg", "a/more/2.jpg", "a/more/deeper/3.jpg", "b/4.jpg"),
+    }
+    assert found.left_out == (
+        (
+            "a/more/deeper/back",
+            "expected a folder, this link leads back to one that it lies in",
+        ),
+    )
+
+
 # ---------------------------------------------------------------- small classes
 
 

@@ -114,6 +114,24 @@ def test_a_part_is_that_of_the_training(trained_file, images, part):
     assert result.warnings == ()
 
 
+def test_parts_must_be_given_as_in_training(trained_file, images, tmp_path):
+    """Else they would be drawn, and images that the model has learnt from called test images."""
+    parted = tmp_path / "parted"
+    for part in ("train", "validation", "test"):
+        draw_folder(parted / part, {"red": 4, "blue": 4}, seed=len(part))
+    given = trained_file(**SPLIT, given_parts=["train", "validation", "test"])
+    found = evaluated(given, parted, part="test")
+    assert found.evaluation.accuracy.n == 8
+    for folder in (images, parted / "train"):
+        with pytest.raises(
+            DataError, match=r"\(train, validation, test\) as in training, got none"
+        ):
+            evaluated(given, folder, part="test")
+    drawn = trained_file(**SPLIT, given_parts=[])
+    with pytest.raises(DataError, match=r"\(none\) as in training, got train, validation, test"):
+        evaluated(drawn, parted, part="test")
+
+
 def test_corrected_test_images_are_named(trained_file, images, tmp_path):
     path = trained_file(**SPLIT)
     tested = next(

@@ -133,6 +133,8 @@ def test_the_same_results_as_on_one_machine(cluster, asked, local, tmp_path, sha
         mine, theirs = folder / row.file, tmp_path / "ray" / row.file
         assert record_of(theirs.parent) == record_of(mine.parent)
         assert theirs.stat().st_size == mine.stat().st_size
+        settings_files = [path.parent / "settings.toml" for path in (mine, theirs)]
+        assert settings_files[0].read_text() == settings_files[1].read_text()
         names = [sorted(p.name for p in run.iterdir()) for run in (mine.parent, theirs.parent)]
         assert names[0] == names[1]
     assert {one.state for one in watching.last.steps} == {DONE}

@@ -24,9 +24,15 @@ from training_fixtures import SIDE, Listener
 from typer.testing import CliRunner
 
 from kit.cli.app import app
-from kit.cli.sweep_table import sweep_text
+from kit.cli.sweep_table import TableReporter, sweep_text
 from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
-from kit.errors import ImageError, MissingDependencyError, TrainingError, WeightsError
+from kit.errors import (
+    ImageError,
+    MissingDependencyError,
+    OutputExistsError,
+    TrainingError,
+    WeightsError,
+)
 from kit.evaluation.metrics import Accuracy
 from kit.runtime.machine import machine_kind
 from kit.sweep import (
@@ -386,6 +392,13 @@ def test_what_a_killed_sweep_left_half_done_is_deleted_and_only_that(tmp_path):
         assert there() == kept
     with _held(tmp_path, {**FACTS, "images": {"fingerprint": "b"}}, True):
         assert not (tmp_path / "mobilenet_v1_0.25_128").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    said = "expected a folder that can be written"
+    with pytest.raises(TrainingError, match=said), _held(tmp_path, FACTS, False):
+        pass
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path):
@@ -752,6 +765,35 @@ def test_a_run_on_files_that_are_gone_is_a_row_with_an_error(quick, tmp_path):
     assert "some of its own are not" in failed.error
 
 
+def test_of_different_splits_that_of_the_most_runs_counts(quick, tmp_path):
+    grid = {"alphas": (0.25, 1.0), "input_resolutions": (224, 128)}
+    quick(**grid)
+    path = tmp_path / "out" / "mobilenet_v1_0.25_224" / "run.json"
+    record = json.loads(path.read_text())
+    record["split"].popitem()
+    path.write_text(json.dumps(record))
+    (failed,) = quick(**grid)[0].failures
+    assert "same split" in failed.error and str(path.parent) in failed.error
+
+
+def test_no_sweep_goes_among_the_images(tmp_path):
+    images = draw_folder(tmp_path / "images", {"red": 20, "blue": 20})
+    with pytest.raises(OutputExistsError, match="taken for images there"):
+        sweep(images, images / "sweep", SweepSettings(alphas=(0.25,)))
+    assert not (images / "sweep").exists()
+
+
+def test_a_terminal_shows_names_that_are_no_text_and_a_grid_of_nothing(monkeypatch):
+    reader, writer = os.openpty()
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writer, "w", encoding="utf-8"))
+    with TableReporter() as reporter:
+        reporter.progress(Progress((), None))
+        reporter.warn("a file caf\udce9.jpg")
+    assert b"caf\\udce9.jpg" in os.read(reader, 100_000)
+    sys.stderr.close()
+    os.close(reader)
+
+
 def test_other_timing_settings_redo_the_timing_alone(quick, tmp_path):
     assert len(quick()[1]) == 1
     assert quick()[1] == []
@@ -1075,8 +1117,8 @@ def test_combinations_without_weights_are_named_before_anything_starts(tmp_path,
     result = kit(*asked, "--input-resolution", "128,160")
     assert result.exit_code == 1
     assert (
-        "3 of 4 have none: mobilenet_v1_0.25_160, mobilenet_v1_0.5_128, mobilenet_v1_0.5_160:"
-        in result.stderr
+        "3 of 4 have none: mobilenet_v1_0.25_160, mobilenet_v1_0.5_128, mobilenet_v1_0.5_160 "
+        "(no network): fetch them" in result.stderr
     )
     assert "--weights none" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -72,7 +72,7 @@ def test_convert_run_repeats_the_file_of_training(finished_run, tmp_path):
 
 def test_convert_run_finds_moved_images_by_option(moved):
     rewrite(moved / "run", images=str(moved / "gone"))
-    with pytest.raises(DataError, match="nothing there"):
+    with pytest.raises(DataError, match="no such folder: name theirs with --images"):
         convert_run(moved / "run", moved / "out.tflite", "float32")
     rewrite(moved / "run", images=str(moved / "photos"))
     (moved / "photos" / "red" / "000.png").unlink()

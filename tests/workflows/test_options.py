@@ -70,6 +70,10 @@ def test_a_teacher_of_one_s_own_is_the_same_for_every_student():
             for one in (False, True)
         )
         assert plain == screening
+        # Nor does what concerns the student's files alone, so that --resume keeps the teachers.
+        changed = {"representative_images": 300, "intended_use": "this", "gallery": False}
+        student = train_settings("max", **changed)
+        assert teachers_module._of_teacher(student, planned) == plain
 
 
 @pytest.mark.parametrize("given", GIVEN)
@@ -145,6 +149,8 @@ def test_the_default_is_the_default_of_the_settings():
         ({"learning": 3}, "expected the name of an option of kit train, got learning"),
         ({"prevalence": 0.5}, "expected --positive LABEL beside a target"),
         ({"alpha": 0.3, "epochs": 0}, "expected epochs of at least 1"),
+        ({"fine_tune_epochs": 5, "mixup": 0.2}, "learn beside --fine-tune-epochs, --mixup, got"),
+        ({"recipe": "best", "fine_tune": "none", "remember": 3}, "learn beside --remember, got"),
     ],
 )
 def test_what_cannot_be(given, said):

@@ -449,6 +449,23 @@ def test_what_is_wrong_with_the_student_is_told_before_its_teachers_learn(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_one_file_has_no_weights_for_a_student_and_its_teachers(finished_run, small_max, tmp_path):
+    settings = replace(small_max.settings, alpha=0.5, backbone="mobilenet_v2")
+    with pytest.raises(ValueError, match=r"weights of several networks .* got the file"):
+        module.fit_teachers(
+            *(train, finished_run.images, tmp_path / "work" / "run", settings),
+            **{"force": False, "resume": False, "cache": None, "reporter": Listener()},
+        )
+
+
+@pytest.mark.parametrize("parts", [("run",), ("red", "deeper", "run")])
+def test_no_run_goes_among_the_images(taught, finished_run, parts):
+    """The next training would take it for a class."""
+    with pytest.raises(OutputExistsError, match="taken for images there: choose another"):
+        taught(finished_run.images.joinpath(*parts))
+    assert not finished_run.images.joinpath(*parts).exists()
+
+
 def test_teachers_do_not_go_among_the_images(small_max, finished_run):
     """Their folders would be taken for classes."""
     listener = Listener()
