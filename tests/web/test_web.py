@@ -252,7 +252,7 @@ def material(page, small_backbone, tmp_path_factory):
     folder = base / "test"
     draw_images(folder / "images", drawn)
     deploy_web(model, folder / "site", title="Colours")
-    deploy_web(result.files["int8"], folder / "other", title="Colours")
+    deploy_web(result.files["int8"], folder / "other", title="Other colours")
     deploy_web(model, folder / "one.html", title="Colours", single_file=True)
     assert main([str(model), str(folder / "images"), "--output", str(folder / "results.csv")]) == 1
     for index in range(3):

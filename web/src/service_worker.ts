@@ -12,10 +12,12 @@ interface Manifest {
   readonly files: readonly string[];
 }
 
-const PREFIX = "mobilenet-kit ";
 // Part of this script, so that a browser sees a changed site by a changed script.
 const manifest: Manifest = JSON.parse("__MANIFEST__");
-const name = PREFIX + worker.registration.scope + manifest.version;
+const { scope } = worker.registration;
+const own = `mobilenet-kit ${scope}`;
+const name = own + manifest.version;
+const page = new URL(scope).pathname;
 
 worker.addEventListener("install", (event) => {
   const store = async () => {
@@ -28,9 +30,10 @@ worker.addEventListener("install", (event) => {
 
 worker.addEventListener("activate", (event) => {
   const tidy = async () => {
-    const own = PREFIX + worker.registration.scope;
-    const old = (await caches.keys()).filter((one) => one.startsWith(own) && one !== name);
-    await Promise.all(old.map((one) => caches.delete(one)));
+    // The name of a page in a folder of this one begins the same, and has the folder next.
+    const isOld = (one: string) =>
+      one !== name && one.startsWith(own) && /^[0-9a-f]{16}$/.test(one.slice(own.length));
+    await Promise.all((await caches.keys()).filter(isOld).map((one) => caches.delete(one)));
     await worker.clients.claim();
   };
   event.waitUntil(tidy());
@@ -40,9 +43,9 @@ worker.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   const answer = async () => {
     const cache = await caches.open(name);
-    // There is one page, whatever it was called by.
-    const asked = event.request.mode === "navigate" ? "./" : event.request;
-    const found = await cache.match(asked, { ignoreSearch: true });
+    const { pathname } = new URL(event.request.url);
+    const isPage = event.request.mode === "navigate" && [page, `${page}index.html`].includes(pathname);
+    const found = await cache.match(isPage ? scope : event.request, { ignoreSearch: true });
     return found ?? fetch(event.request);
   };
   event.respondWith(answer());

@@ -132,10 +132,12 @@ describe.skipIf(folder === "")("the page", () => {
     expect(complaints).toEqual([]);
   });
 
-  const open = async () => {
-    await page.goto(`${origin}/`);
+  const open = async (path = "") => {
+    await page.goto(`${origin}/${path}`);
     await says(/works without a network now/);
   };
+  const digest = () => page.textContent("#facts dd:last-of-type");
+  const caches = () => page.evaluate(() => globalThis.caches.keys());
 
   test("says of every image what kit-label says", async () => {
     await open();
@@ -181,7 +183,6 @@ describe.skipIf(folder === "")("the page", () => {
 
   test("changes to a new version as a whole, when no page of the old one is open", async () => {
     await open();
-    const digest = async () => page.textContent("#facts dd:last-of-type");
     const before = await digest();
     await rm(site, { recursive: true });
     await cp(join(folder, "other"), site, { recursive: true });
@@ -202,6 +203,28 @@ describe.skipIf(folder === "")("the page", () => {
         { timeout: 60_000 },
       )
       .not.toBe(before);
+    await expect.poll(caches).toHaveLength(1); // the old version's is gone
+  });
+
+  test("leaves the pages in its folders alone", async () => {
+    for (const inner of ["one", "two"]) {
+      await cp(join(folder, "other"), join(site, inner), { recursive: true });
+    }
+    await open("one/");
+    const theirs = await digest();
+    await open();
+    expect(await digest()).not.toBe(theirs);
+    expect(await caches()).toHaveLength(2);
+    await open("two/");
+    expect(await page.title()).toBe("Other colours");
+    await page.goto(`${origin}/style.css`);
+    expect(await page.textContent("body")).toContain("color-scheme");
+    await stopServing();
+    for (const path of ["index.html", "one/", "two/index.html", "?from=home"]) {
+      await open(path);
+      expect((await digest()) === theirs).toBe(path.includes("/"));
+    }
+    await serve(Number(new URL(origin).port));
   });
 
   test.each(["light", "dark"] as const)("axe finds nothing, %s", async (colorScheme) => {
