@@ -118,10 +118,10 @@ function tellOfNewVersions(registration: ServiceWorkerRegistration): void {
     // The first version waits too, for a moment and for nobody.
     if (registration.waiting !== null && registration.active !== null) say((t) => t.newVersion);
   };
+  const follow = () => registration.installing?.addEventListener("statechange", tell);
   tell();
-  registration.addEventListener("updatefound", () => {
-    registration.installing?.addEventListener("statechange", tell);
-  });
+  follow(); // what was found before the browser handed out the registration
+  registration.addEventListener("updatefound", follow);
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

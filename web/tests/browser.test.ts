@@ -206,6 +206,27 @@ describe.skipIf(folder === "")("the page", () => {
     await expect.poll(caches).toHaveLength(1); // the old version's is gone
   });
 
+  test("tells of a new version that was found before its page could listen", async () => {
+    await open();
+    await page.exposeFunction("changeSite", async () => {
+      await rm(site, { recursive: true });
+      await cp(join(folder, "other"), site, { recursive: true });
+    });
+    await page.addInitScript(() => {
+      const register = navigator.serviceWorker.register.bind(navigator.serviceWorker);
+      navigator.serviceWorker.register = async (script) => {
+        const registration = await register(script);
+        const found = new Promise((done) => registration.addEventListener("updatefound", done));
+        // biome-ignore lint: exposed above
+        await (globalThis as any).changeSite();
+        await Promise.all([found, registration.update()]);
+        return registration;
+      };
+    });
+    await page.reload();
+    await says(/A new version is stored/);
+  });
+
   test("leaves the pages in its folders alone", async () => {
     for (const inner of ["one", "two"]) {
       await cp(join(folder, "other"), join(site, inner), { recursive: true });
