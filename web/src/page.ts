@@ -213,6 +213,7 @@ async function film(): Promise<void> {
   if (own === null) return;
   say((t) => t.privacy);
   const last: Output[] = [];
+  let told = "";
   while (stream === own) {
     if (video.videoWidth > 0) {
       const pixels = drawn(video, video.videoWidth, video.videoHeight);
@@ -221,6 +222,10 @@ async function film(): Promise<void> {
       if (stream !== own) return; // it was stopped meanwhile
       filmed = found;
       show(pixels, found);
+      const headline = () => inWords(found.answer)[0];
+      // Those who hear the page hear a new answer, not every frame.
+      if (headline() !== told) say(() => `${headline()}.`);
+      told = headline();
     }
     await new Promise(requestAnimationFrame); // the page stays quick, and stops with its tab
   }
