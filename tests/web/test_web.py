@@ -231,6 +231,7 @@ def material(page, small_backbone, tmp_path_factory):
     """What web/tests/browser.test.ts reads."""
     from kit.data import DataSettings, SplitSettings
     from kit.evaluation import Targets
+    from kit.model.model_file import with_card_fields
     from kit.training.fitting import FitSettings
     from kit.workflows.choose_images import choose_images
     from kit.workflows.review import review
@@ -253,6 +254,9 @@ def material(page, small_backbone, tmp_path_factory):
     draw_images(folder / "images", drawn)
     deploy_web(model, folder / "site", title="Colours")
     deploy_web(result.files["int8"], folder / "other", title="Other colours")
+    strict = base / "strict.tflite"
+    strict.write_bytes(with_card_fields(model.read_bytes(), {"score_threshold": 1.0}))
+    deploy_web(strict, folder / "strict", title="Colours")
     deploy_web(model, folder / "one.html", title="Colours", single_file=True)
     assert main([str(model), str(folder / "images"), "--output", str(folder / "results.csv")]) == 1
     for index in range(3):

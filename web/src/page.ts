@@ -361,7 +361,10 @@ function inWords(answer: Answer): [string, string, string] {
   const best = answer.categories[0];
   const point = classifier?.file.card.operatingPoint ?? null;
   const values = { label: best?.label ?? "", percent: percents(spoken(), best?.score ?? 0)[0] };
-  if (answer.unknown) return [texts.unknown, filled(texts.unknownDetail, values), "unknown"];
+  if (answer.unknown) {
+    const detail = best === undefined ? texts.unknownDetailNone : texts.unknownDetail;
+    return [texts.unknown, filled(detail, values), "unknown"];
+  }
   if (point !== null && answer.positiveScore !== null) {
     const { negativeBelow, positiveFrom } = point;
     const shares = percents(spoken(), answer.positiveScore, negativeBelow, positiveFrom);

@@ -23,6 +23,7 @@ const en = {
   picture: "The image that the answer is for",
   unknown: "Unknown",
   unknownDetail: "It is unlike the images that the model knows; nearest is {label}, {percent} %.",
+  unknownDetailNone: "It is unlike the images that the model knows.",
   positive: "Positive for {label}",
   positiveDetail: "Its score is {percent} %, and {limit} % is enough.",
   negative: "Negative for {label}",
@@ -97,6 +98,7 @@ const fr: Texts = {
   unknown: "Inconnu",
   unknownDetail:
     "Elle ne ressemble pas aux images que le modèle connaît ; la plus proche est {label}, {percent} %.",
+  unknownDetailNone: "Elle ne ressemble pas aux images que le modèle connaît.",
   positive: "Positif pour {label}",
   positiveDetail: "Son score est de {percent} %, et {limit} % suffisent.",
   negative: "Négatif pour {label}",
@@ -173,6 +175,7 @@ const es: Texts = {
   unknown: "Desconocido",
   unknownDetail:
     "No se parece a las imágenes que el modelo conoce; la más cercana es {label}, {percent} %.",
+  unknownDetailNone: "No se parece a las imágenes que el modelo conoce.",
   positive: "Positivo para {label}",
   positiveDetail: "Su puntuación es {percent} %, y {limit} % basta.",
   negative: "Negativo para {label}",

@@ -1,6 +1,7 @@
 // The page in a browser, against what Python says of the same images. tests/web/test_web.py makes
 // the folder that KIT_WEB_TEST names:
 //   site/, other/   pages of kit deploy web, of two models
+//   strict/         the same as site/ with a score threshold that no score reaches
 //   one.html        the same as site/ in one file
 //   images/         images, by which decoders give the same pixels and by which they do not
 //   results.csv     what kit-label says of them
@@ -377,6 +378,15 @@ describe.skipIf(folder === "")("the page", () => {
     const changes = headline.filter((text, index) => text !== headline[index - 1]);
     expect(changes.length).toBeGreaterThan(1);
     expect(status).toEqual(["Nothing leaves this device.", ...changes.map((text) => `${text}.`)]);
+  });
+
+  test("names no label for an unknown image where no score is enough", async () => {
+    await rm(site, { recursive: true });
+    await cp(join(folder, "strict"), site, { recursive: true });
+    await open();
+    await label("clear.png");
+    expect(await page.textContent("#headline")).toBe("Unknown");
+    expect(await page.textContent("#detail")).toBe("It is unlike the images that the model knows.");
   });
 
   test("can be stopped while a browser still asks for its camera", async () => {
