@@ -64,6 +64,7 @@ const en = {
   selfTestFailed: "THIS DEVICE COMPUTES OTHER SCORES than the model's maker (largest difference {difference}). Do not use it.",
   selfTestNone: "The file has no checks.",
   notMedical: "This page is no medical device.",
+  licences: "Licences",
   language: "Language",
   cameraNeedsHttps:
     "Browsers show a camera to pages on this device or with HTTPS only: open it as https://, or choose a photograph.",
@@ -142,6 +143,7 @@ const fr: Texts = {
     "CET APPAREIL CALCULE D’AUTRES SCORES que l’auteur du modèle (plus grand écart {difference}). Ne l’utilisez pas.",
   selfTestNone: "Le fichier n’a pas de contrôles.",
   notMedical: "Cette page n’est pas un dispositif médical.",
+  licences: "Licences",
   language: "Langue",
   cameraNeedsHttps:
     "Les navigateurs ne donnent la caméra qu’aux pages de cet appareil ou en HTTPS : ouvrez cette page en https://, ou choisissez une photo.",
@@ -219,6 +221,7 @@ const es: Texts = {
     "ESTE DISPOSITIVO CALCULA OTRAS PUNTUACIONES que quien hizo el modelo (mayor diferencia {difference}). No lo use.",
   selfTestNone: "El archivo no tiene comprobaciones.",
   notMedical: "Esta página no es un producto sanitario.",
+  licences: "Licencias",
   language: "Idioma",
   cameraNeedsHttps:
     "Los navegadores solo dan la cámara a páginas de este dispositivo o con HTTPS: abra esta página como https://, o elija una fotografía.",

@@ -254,6 +254,7 @@ describe.skipIf(folder === "")("the page", () => {
     await open();
     await label("red.png", "broken.png");
     await page.check("#show-heat");
+    await page.click("footer summary");
     const axe = await readFile("node_modules/axe-core/axe.min.js", "utf-8");
     await page.evaluate(axe); // not as a script of the page, which its policy forbids
     // biome-ignore lint: axe brings no types into the page
@@ -269,6 +270,7 @@ describe.skipIf(folder === "")("the page", () => {
     await page.setViewportSize({ width: 320, height: 640 });
     await open();
     await label("red.png");
+    await page.click("footer summary");
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     expect(width).toBeLessThanOrEqual(320);
   });
@@ -387,6 +389,21 @@ describe.skipIf(folder === "")("the page", () => {
     await label("clear.png");
     expect(await page.textContent("#headline")).toBe("Unknown");
     expect(await page.textContent("#detail")).toBe("It is unlike the images that the model knows.");
+  });
+
+  test("has the licences of what it is made of", async () => {
+    for (const place of [`${origin}/`, pathToFileURL(join(folder, "one.html")).href]) {
+      await page.goto(place);
+      expect(await page.isVisible("#licences")).toBe(false);
+      await page.click("footer summary");
+      expect(await page.isVisible("#licences")).toBe(true);
+      const text = await page.textContent("#licences");
+      for (const name of ["@litertjs/core", "@noble/hashes", "dicom-parser", "fflate"]) {
+        expect(text).toContain(`${name} `);
+      }
+      expect(text).toContain("TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION");
+      expect(text?.match(/Permission is hereby granted, free of charge/g)).toHaveLength(3);
+    }
   });
 
   test("can be stopped while a browser still asks for its camera", async () => {
