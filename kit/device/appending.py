@@ -10,12 +10,13 @@ from typing import Self
 from kit.errors import KitError
 
 
-def open_alone(path: str, option: str) -> io.FileIO:
+def open_alone(path: str, option: str, wait: bool = False) -> io.FileIO:
     """Opens a file to read and append, made where there is none, and locks it.
 
     Args:
         path: the file; its folder is made too.
         option: which option names it, for the message.
+        wait: whether to wait for another process that has it, rather than to raise.
 
     Raises:
         KitError: it is no file, or another process has it.
@@ -30,7 +31,7 @@ def open_alone(path: str, option: str) -> io.FileIO:
     except ImportError:  # Windows, which runs no service of ours
         return file
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         file.close()
         raise KitError(
@@ -40,7 +41,7 @@ def open_alone(path: str, option: str) -> io.FileIO:
     if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
         # Between opening and locking, the other one renamed it and began a new one.
         file.close()
-        return open_alone(path, option)
+        return open_alone(path, option, wait)
     return file
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from kit import __version__
 from kit.device import calibrate
@@ -26,10 +26,6 @@ from kit.model.spec import OUTPUT_KINDS, RESIZE_METHODS
 from kit.reporting import plain_warnings
 from kit.runtime.classifier import Classification, Classifier
 from kit.runtime.paths import image_paths
-
-if TYPE_CHECKING:
-    from kit.device.audit import AuditLog
-    from kit.device.second_reading import SecondReading
 
 
 def run_doctor(style: str, out: TextIO) -> int:
@@ -90,10 +86,16 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
 
     rotate_mb = ROTATE_MB if options.rotate_mb is None else options.rotate_mb
     with ExitStack() as stack:
-        before = []
-        for one in _beside_results(classifier, options):
-            stack.enter_context(one)
-            before.append(one.append)
+        before: list[Callable[[Mapping[str, object], str], None]] = []
+        if options.audit:
+            from kit.device.audit import AuditLog
+
+            log = AuditLog(options.audit, classifier.file, options.audit_paths)
+            before.append(stack.enter_context(log).append)
+        if options.uncertain_to:
+            from kit.device.second_reading import SecondReading
+
+            before.append(SecondReading(options.uncertain_to).append)
         results = stack.enter_context(
             ResultsFile(options.output, classifier.file, rotate_mb, before)
         )
@@ -118,20 +120,6 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
         file=err,
     )
     return not tally.failed
-
-
-def _beside_results(
-    classifier: Classifier, options: argparse.Namespace
-) -> Iterator[AuditLog | SecondReading]:
-    """What else is kept of each row."""
-    if options.audit:
-        from kit.device.audit import AuditLog
-
-        yield AuditLog(options.audit, classifier.file, options.audit_paths)
-    if options.uncertain_to:
-        from kit.device.second_reading import SecondReading
-
-        yield SecondReading(options.uncertain_to)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from typer.testing import CliRunner
 from kit.cli.app import app
 from kit.data import DataSettings, load_dataset
 from kit.device import audit
+from kit.device.appending import open_alone
 from kit.device.audit import AuditLog, verify
 from kit.device.command import main
-from kit.device.second_reading import TABLE
+from kit.device.second_reading import COLUMNS, TABLE, SecondReading
 from kit.errors import KitError
 from kit.model.model_file import read_model_file, with_card_fields
 
@@ -267,6 +269,90 @@ def test_another_table_is_not_written_to(unsure, images, tmp_path):
     asked = ["--output", str(tmp_path / "r.csv"), "--uncertain-to", str(folder)]
     assert main([str(unsure), str(images), *asked]) == 1
     assert (folder / TABLE).read_text() == "path,label\nx,y\n"
+
+
+@pytest.fixture
+def reading(tmp_path):
+    """Tells the second reading of an image, as a kit-label that goes on running does."""
+    kept = SecondReading(str(tmp_path / "second"))
+
+    def tell(content):
+        photo = tmp_path / "photo.jpg"
+        photo.write_bytes(content)
+        kept.append({"answer": "uncertain", "label": "red"}, str(photo))
+        return tmp_path / "second" / TABLE
+
+    return tell
+
+
+def in_place(table, content):
+    table.write_bytes(content)
+
+
+def by_renaming(table, content):
+    table.with_suffix(".new").write_bytes(content)
+    table.with_suffix(".new").replace(table)
+
+
+@pytest.mark.parametrize("save", [in_place, by_renaming])
+def test_a_person_fills_in_the_table_while_it_is_written_to(reading, save):
+    table = reading(b"first")
+    filled = table.read_bytes().replace(b",,uncertain", b",a long label,uncertain")
+    save(table, filled)
+    reading(b"second")
+    reading(b"first")
+    content = table.read_bytes()
+    assert content.startswith(filled)
+    assert content.count(b"\n") == 3 and b".jpg,,uncertain,red,,," in content[len(filled) :]
+
+
+def test_two_processes_write_to_one_table_in_turn(reading):
+    table = reading(b"first")
+    with ThreadPoolExecutor() as pool:
+        with open_alone(str(table), "--uncertain-to"):
+            waiting = pool.submit(reading, b"second")
+            wait([waiting], timeout=1)
+        waiting.result()
+    assert table.read_text().count("\n") == 3
+
+
+def test_a_row_without_its_end_is_kept_if_a_person_left_it(reading):
+    table = reading(b"first")
+    whole = table.read_bytes()
+    for saved, kept in (
+        (whole[:-1], whole),
+        (whole + b"x.jpg,red", whole + b"x.jpg,red\n"),
+        (whole + b"x.jpg,,uncert", whole),
+        (whole + bytes(20), whole),
+        (COLUMNS[0].encode(), f"{','.join(COLUMNS)}\n".encode()),
+    ):
+        table.write_bytes(saved)
+        SecondReading(str(table.parent))
+        assert table.read_bytes() == kept
+
+
+def test_a_table_that_a_spreadsheet_saved_is_gone_on_with(reading):
+    table = reading(b"first")
+    rows = table.read_text().replace(",", ";").splitlines()
+    saved = "\ufeff" + "\r\n".join((f"{rows[0]};remark", f"{rows[1]};a, b")) + "\r\n"
+    table.write_bytes(saved.encode())
+    SecondReading(str(table.parent))
+    reading(b"second")
+    assert table.read_bytes().startswith(saved.encode())
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        first, second = csv.DictReader(file, delimiter=";")
+    assert first["remark"] == "a, b" and second["remark"] == ""
+    assert (table.parent / second["path"]).read_bytes() == b"second"
+    assert second["answer"] == "uncertain" and second["label"] == ""
+
+
+def test_a_table_that_became_another_is_not_written_to(reading):
+    table = reading(b"first")
+    for other in (b"path,label\nx,y\n", b"dear diary", table.read_text().encode("utf-16")):
+        table.write_bytes(other)
+        with pytest.raises(KitError, match="expected a new folder, or a table of --uncertain-to"):
+            reading(b"second")
+        assert table.read_bytes() == other
 
 
 @pytest.mark.parametrize(
