@@ -300,8 +300,8 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
     add(
         "--uncertain-to",
         metavar="FOLDER",
-        help="Copy uncertain and unknown images to this folder, with a table for a person to label "
-        "them.",
+        help="Copy uncertain and unknown images, whole files with their headers, to this folder, "
+        "with a table for a person to label them.",
     )
 
 

@@ -1,8 +1,8 @@
 """`--uncertain-to`: copies of what the model is not sure of, for a person to label.
 
-The folder holds the images under names that tell nobody anything, and `labels.csv` with a row for
-each. Who fills in its column `label` can train with it: `kit train FOLDER --labels-csv
-FOLDER/labels.csv`.
+The folder holds the images, whole files under names that tell nobody anything, and `labels.csv`
+with a row for each. Who fills in its column `label` can train with it: `kit train FOLDER
+--labels-csv FOLDER/labels.csv`.
 """
 
 from __future__ import annotations
