@@ -98,6 +98,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
             "these labels belong to another model"
         )
     preprocessing, normalisation = _preprocessing(file, runner.input)
+    answering, thresholds = _operating_point(file)
     described = file.card or file.metadata
     macros = {
         "INPUT_RESOLUTION": runner.image.height,
@@ -106,6 +107,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
         "OUTPUT_COUNT": runner.output_width,
         **_tensor_macros("OUTPUT", runner.output),
         "SCORE_THRESHOLD": _real(described.score_threshold or 0.0 if described else 0.0),
+        **thresholds,
         "LABEL_COUNT": len(labels),
         "ARENA_BYTES": arena_bytes(model),
         "OPERATOR_COUNT": len(operators),
@@ -115,7 +117,8 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
         f"{name}.h": _HEADER.format(
             name=name,
             upper=upper,
-            preprocessing="\n".join(f" * {line}" for line in preprocessing),
+            preprocessing="".join(f" * {line}\n" for line in preprocessing),
+            answering="".join(f" * {line}\n" for line in answering),
             macros="\n".join(f"#define {upper}_{key} {value}" for key, value in macros.items()),
             operators="".join(f"    (resolver).Add{operator}(); \\\n" for operator in operators),
             labels=f"extern const char* const {name}_labels[{len(labels)}];\n" if labels else "",
@@ -352,6 +355,22 @@ def _preprocessing(file: ModelFile, image: Tensor) -> tuple[list[str], dict[str,
     return sentences, {key: f"{{{', '.join(map(_real, values))}}}" for key, values in macros}
 
 
+def _operating_point(file: ModelFile) -> tuple[list[str], dict[str, object]]:
+    """How a score becomes an answer: sentences, and the macros that they speak of."""
+    point = None if file.card is None else file.card.operating_point
+    if file.card is None or point is None:
+        return [], {}
+    sentences = [
+        "By the score of label POSITIVE_INDEX an image is positive from POSITIVE_FROM on, negative",
+        "below NEGATIVE_BELOW, and uncertain in between.",
+    ]
+    return sentences, {
+        "POSITIVE_INDEX": file.card.labels.index(point.positive),
+        "NEGATIVE_BELOW": _real(point.negative_below),
+        "POSITIVE_FROM": _real(point.positive_from),
+    }
+
+
 def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     red, green, blue = values if len(values) == 3 else values[:1] * 3
     return red, green, blue
@@ -395,8 +414,9 @@ extern "C" {{
 
 /* Capitals are the macros below without {upper}_.
  * The input is [1, INPUT_RESOLUTION, INPUT_RESOLUTION, 3]: rows from the top, channels RGB.
-{preprocessing}
+{preprocessing}\
  * A score is (output - OUTPUT_ZERO_POINT) * OUTPUT_SCALE; below SCORE_THRESHOLD it is no answer.
+{answering}\
  * ARENA_BYTES is a computed bound, not a measurement, for TensorFlow Lite Micro's reference
  * kernels and CMSIS-NN: tflite::MicroInterpreter::arena_used_bytes() tells what a build needs. */
 {macros}

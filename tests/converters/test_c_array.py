@@ -14,7 +14,7 @@ from training_fixtures import package
 from converters.model_object import from_bytes, to_bytes
 from converters.targets.c_array import arena_bytes, c_sources, micro_operators, planned_bytes
 from kit.errors import ConversionError, ModelFileError
-from kit.model.model_file import read_model_file
+from kit.model.model_file import read_model_file, with_card_fields
 from kit.model.preprocess import to_input
 from kit.runtime import Classifier
 from kit.runtime.interpreter import Runner
@@ -117,6 +117,17 @@ def test_pixels_of_the_kits_own_scale_go_in_as_they_are(data):
     assert "fit stretch, resize bilinear" in header
     assert "the pixel, 0 to 255, as it is." in header
     assert "MEAN" not in macros_of(header)
+
+
+def test_the_operating_point(data):
+    content = (data / "red_green_blue_int8.tflite").read_bytes()
+    assert "POSITIVE" not in c_sources(content)["model.h"]
+    point = {"positive": "blue", "negative_below": 0.25, "positive_from": 0.75}
+    header = c_sources(with_card_fields(content, {"operating_point": point}))["model.h"]
+    macros = macros_of(header)
+    assert macros["POSITIVE_INDEX"] == "2"
+    assert (macros["NEGATIVE_BELOW"], macros["POSITIVE_FROM"]) == ("0.25f", "0.75f")
+    assert "below SCORE_THRESHOLD it is no answer.\n * By the score of label POSITIVE_I" in header
 
 
 def test_a_model_without_labels(data):
