@@ -73,7 +73,7 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
         The text of `<name>.h` and `<name>.c`, by file name.
 
     Raises:
-        ConversionError: as `micro_operators`; or `name` is none in C.
+        ConversionError: as `micro_operators`; `name` is none in C, or the model a screening form.
         ModelFileError, InferenceError: the model is damaged, or is no image classifier.
     """
     from kit.runtime.interpreter import Runner
@@ -83,6 +83,11 @@ def c_sources(model: bytes, name: str = "model") -> dict[str, str]:
             f"expected a name of letters, digits and _, as C has them, got {name!r}: choose another"
         )
     file = _read(model)
+    if file.card is not None and file.card.screening is not None:
+        raise ConversionError(
+            "expected a file with scores alone, got a screening form, which has more outputs: take "
+            "the plain file that it was made from"
+        )
     operators = micro_operators(model)
     data = _stripped(model)
     runner = Runner(data)

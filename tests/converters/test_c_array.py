@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from training_fixtures import package
 
+from converters.extra_outputs import label_weights, with_screening_outputs
+from converters.familiarity import Familiarity
 from converters.model_object import from_bytes, to_bytes
 from converters.targets.c_array import arena_bytes, c_sources, micro_operators, planned_bytes
 from kit.errors import ConversionError, ModelFileError
 from kit.model.model_file import read_model_file, with_card_fields
 from kit.model.preprocess import to_input
+from kit.model.spec import Screening
 from kit.runtime import Classifier
 from kit.runtime.interpreter import Runner
 
@@ -211,6 +214,18 @@ def test_a_model_that_is_none(data, repackage):
     two = repackage("red_green_blue_int8.tflite", {"labels.txt": b"a\nb\n", "kit.json": None})
     with pytest.raises(ModelFileError, match="expected 3 labels, one for each score, got 2"):
         c_sources(two.read_bytes())
+
+
+def test_a_screening_form(data):
+    content = (data / "red_green_blue_int8.tflite").read_bytes()
+    width = label_weights(content).shape[1]
+    known = Familiarity.of(np.random.default_rng(1).normal(2, 1, (60, width)).astype(np.float32))
+    card = read_model_file(data / "red_green_blue_int8.tflite").card
+    form = package(
+        with_screening_outputs(content, known), replace(card, screening=Screening(1.0, True))
+    )
+    with pytest.raises(ConversionError, match=r"got a screening form, .*: take the plain file"):
+        c_sources(form)
 
 
 # ---------------------------------------------------------------- memory
