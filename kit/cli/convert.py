@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.choices import TARGET_NAMES
+from kit.cli.command import long_name
 from kit.cli.options import (
     GATES,
     NO_CARD,
@@ -74,7 +75,15 @@ class GraphOptions:
     ] = False
 
 
+_NOT_COMPARED = (
+    *("quantize", "target", "screening", "force"),
+    *("max_accuracy_drop", "assert_accuracy_at_least"),
+)
+_TRANSLATED = ("source", "output", "target", "force")
+
+
 def convert(
+    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(
@@ -153,6 +162,21 @@ def convert(
             "expected --output FILE or --compare, which writes no file, got "
             f"{'both' if compare else 'neither'}"
         )
+    given = {
+        parameter.name: f"--{long_name(parameter)}"
+        for parameter in context.command.params
+        if (origin := context.get_parameter_source(str(parameter.name)))
+        and origin.name == "COMMANDLINE"
+    }
+    translated = source.suffix == ".tflite" and target != TARGET_NAMES[0]
+    for name, flag in given.items():
+        if compare and name in _NOT_COMPARED:
+            raise ValueError(f"expected {flag} with --output FILE, got --compare")
+        if translated and name not in _TRANSLATED:
+            raise ValueError(
+                f"{source}: expected no {flag} for a .tflite file, which --target {target} takes "
+                "as it is, got one: leave it out"
+            )
     (mode, *others) = modes(quantize)
     if others:
         raise ValueError(f"expected one mode for --quantize, got {mode}, {', '.join(others)}")
@@ -179,11 +203,9 @@ def convert(
         screening=screening,
     )
     if output is None:
-        if screening:
-            raise ValueError("expected --screening with --output FILE, got --compare")
         _compare(source, settings, format)
         return
-    if source.suffix == ".tflite" and target != TARGET_NAMES[0]:
+    if translated:
         if target == "onnx":
             import_tensorflow()
         for path in workflow.translate(source, output, target, force=force):

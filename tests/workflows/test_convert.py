@@ -365,6 +365,48 @@ def test_output_or_compare(source, both):
     assert f"expected --output FILE or --compare, which writes no file, got {got}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        ("--quantize", "int8"),
+        ("--assert-accuracy-at-least", "0.9"),
+        ("--max-accuracy-drop", "0.1"),
+        ("--target-runtime", "2.14"),
+        ("--images", "."),
+        ("--labels", "labels.txt"),
+        ("--mean", "0", "--std", "1"),
+        ("--score-threshold", "0.4"),
+        ("--format", "text"),
+        ("--unsafe",),
+    ],
+)
+def test_what_a_packaged_file_cannot_be_asked_for(data, tmp_path, ignored):
+    output, file = tmp_path / "model", data / "red_green_blue_float32.tflite"
+    done = kit("convert", file, "--target", "c", "--output", output, *ignored)
+    assert done.exit_code == 2
+    assert f"expected no {ignored[0]} for a .tflite file, which --target c takes" in done.stderr
+    assert not list(tmp_path.iterdir())
+    done = kit("convert", file, "--target", "c", "--output", output, "--force")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        ("--quantize", "int8"),
+        ("--target", "onnx"),
+        ("--assert-accuracy-at-least", "0.9"),
+        ("--max-accuracy-drop", "0.1"),
+        ("--screening",),
+        ("--force",),
+    ],
+)
+def test_what_a_comparison_cannot_be_asked_for(ignored):
+    done = kit("convert", "run", "--compare", *ignored)
+    assert done.exit_code == 2
+    assert f"expected {ignored[0]} with --output FILE, got --compare" in done.stderr
+
+
 def test_a_missing_label_file_is_hinted_at(source, tmp_path):
     done = kit("convert", source / "model.keras", "--output", tmp_path / "x.tflite")
     assert done.exit_code == 1
