@@ -2,9 +2,11 @@
 
 import base64
 import csv
+import ensurepip
 import hashlib
 import io
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -116,6 +118,63 @@ def test_install_says_where_it_is_not_for(pip, model, tmp_path):
     assert "expected Raspberry Pi OS 12 (bookworm), 32 bit: armhf with Python 3.11" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out" / "env").exists()
+
+
+@pytest.fixture
+def here(pip, model, tmp_path, monkeypatch):
+    """A folder for this machine, whose kit-label says where it runs; returns a run of install.sh"""
+    bundled = sorted(Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl"))
+    if sys.platform != "linux" or shutil.which("dpkg") is None or not bundled:
+        pytest.skip("install.sh is for Debian, and this test needs ensurepip's wheel")
+    architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    system = pi.System("Here", architecture, platform.machine(), python, 36, "x", "2.14")
+    monkeypatch.setattr(pi, "SYSTEMS", {"here": system})
+    folder = tmp_path / "a folder"
+    deploy_pi(model, folder, system="here")
+    shutil.copy(bundled[0], folder / "wheels" / "pip-26-py3-none-any.whl")
+    information = "mobilenet_kit-0.1.0.dist-info"
+    contents = {
+        "own.py": "import sys\ndef main(): print(sys.prefix, *sys.argv[1:])\n",
+        f"{information}/METADATA": METADATA.partition("Requires-Dist")[0],
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{information}/entry_points.txt": "[console_scripts]\nkit-label = own:main\n",
+        f"{information}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / "wheels" / "mobilenet_kit-0.1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in contents.items():
+            wheel.writestr(name, text)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / f"python{python}")
+
+    def run(*command):
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={"PATH": f"{programs}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
+
+    return folder, programs, run
+
+
+def test_an_update_over_the_folder(here):
+    folder, programs, run = here
+    told = f"{folder / 'env'} model.tflite --self-test\n"
+    first = run("sh", "install.sh")
+    assert (first.returncode, first.stdout) == (0, told), first.stderr
+    shutil.copy(*(folder / "wheels" / f"pip-{v}-py3-none-any.whl" for v in (26, 27)))
+    (programs / "systemctl").write_text('#!/bin/sh\n[ "$*" = "is-active --quiet kit-label" ]\n')
+    (programs / "systemctl").chmod(0o755)
+    again = run("sh", "install.sh")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith(told) and "sudo systemctl restart kit-label" in again.stdout
+    for wheel in (folder / "wheels").glob("mobilenet_kit-*"):
+        wheel.unlink()
+    assert run("sh", "install.sh").returncode != 0
+    assert run("env/bin/kit-label", "works").stdout == f"{folder / 'env'} works\n"
 
 
 def test_a_system_without_an_interpreter_is_told_first(pip, model, tmp_path):

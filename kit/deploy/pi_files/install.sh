@@ -15,10 +15,16 @@ python3 -c 'import numpy, PIL' 2>/dev/null || fail \
 	"expected Debian's own packages: sudo apt-get install {{ system.debian_packages.values() | join(' ') }}"
 {% endif %}
 
+for pip in wheels/pip-*.whl; do :; done # one of them: an earlier folder's may be here too
 # Debian's packages stay visible: the camera's are among them.
-python3 -m venv --without-pip --system-site-packages --clear env
-env/bin/python "$(echo wheels/pip-*.whl)/pip" --disable-pip-version-check install --quiet --no-index \
+rm -rf env.new env.old
+python3 -m venv --without-pip --system-site-packages env.new
+env.new/bin/python "$pip/pip" --disable-pip-version-check install --quiet --no-index \
 	--find-links wheels {% if not system.debian_packages %}--ignore-installed {% endif %}mobilenet-kit
+sed -i '1,2s|/env\.new/bin/|/env/bin/|' env.new/bin/kit* # commands name their Python by its full path
+[ ! -e env ] || mv env env.old
+mv env.new env
+rm -rf env.old
 mkdir -p images results
 
 # The unit with this folder and this user in it; quotes, % and $ mean something to systemd.
@@ -35,3 +41,6 @@ with open("kit-label.service", "w") as file:
 EOF
 
 env/bin/kit-label {{ model }} --self-test
+if systemctl is-active --quiet kit-label 2>/dev/null; then
+	echo "kit-label still runs what was here before: sudo systemctl restart kit-label"
+fi
