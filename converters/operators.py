@@ -198,7 +198,10 @@ def runtimes_that_run(
 
 
 def check_runtime(
-    operators: Iterable[tuple[int, str, int]], target: str, quantization: str = ""
+    operators: Iterable[tuple[int, str, int]],
+    target: str,
+    quantization: str = "",
+    remedy: str = "",
 ) -> None:
     """Makes sure that a runtime runs a file.
 
@@ -206,6 +209,7 @@ def check_runtime(
         operators: see minimum_runtime.
         target: a name in RUNTIMES.
         quantization: see minimum_runtime.
+        remedy: what to do where it does not; empty: what `kit convert` can be asked for instead.
 
     Raises:
         ConversionError: it lacks some; says each, the first runtime that has it, and what to do.
@@ -224,11 +228,12 @@ def check_runtime(
         lacking.append(f"the {quantization} kernels ({_origin(least)})")
     if not lacking:
         return
-    able = runtimes_that_run(operators, quantization)
-    remedy = f"--target-runtime {able[0]} or newer" if able else "a model without"
+    if not remedy:
+        able = runtimes_that_run(operators, quantization)
+        newer = f"--target-runtime {able[0]} or newer" if able else "a model without"
+        remedy = f"choose another --quantize, or {newer}"
     raise ConversionError(
-        f"expected operators that {target} has, got {', '.join(lacking)}: "
-        f"choose another --quantize, or {remedy}"
+        f"expected operators that {target} has, got {', '.join(lacking)}: {remedy}"
     )
 
 

@@ -22,7 +22,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 
-from converters.operators import check_runtime
+from converters.operators import check_runtime, runtimes_that_run
 from kit.errors import DeploymentError, KitError, MissingDependencyError
 from kit.files import check_absent, check_spares, folder_beside, size_of
 from kit.model.model_file import read_model_file
@@ -183,8 +183,14 @@ def _check_model(model: str | os.PathLike[str], system: System) -> None:
             f"{model}: expected a card with golden checks, by which the device tests itself, it "
             "has none: package it first (kit package)"
         )
+    mode = file.card.quantization
+    able = runtimes_that_run(file.operators, mode)
+    remedies = [
+        f"choose --system {name}" for name, other in SYSTEMS.items() if other.runtime in able
+    ]
+    again = f"convert it again with kit convert --target-runtime {system.runtime}"
     try:
-        check_runtime(file.operators, system.runtime, file.card.quantization)
+        check_runtime(file.operators, system.runtime, mode, " or ".join((*remedies, again)))
     except KitError as error:
         raise type(error)(f"{model}: {error}") from error
     Classifier.open(model).close()

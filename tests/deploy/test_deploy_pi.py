@@ -11,12 +11,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
+from ai_edge_litert.schema_py_generated import BuiltinOperator
+from training_fixtures import package
 from typer.testing import CliRunner
 
+from converters.model_object import from_bytes, to_bytes
 from kit.cli.app import app
 from kit.deploy import pi
 from kit.deploy.pi import SYSTEMS, deploy_pi, rebuild_wheel
@@ -27,6 +31,7 @@ from kit.errors import (
     ModelFileError,
     OutputExistsError,
 )
+from kit.model.model_file import read_model_file
 
 METADATA = """Metadata-Version: 2.4
 Name: mobilenet-kit
@@ -202,6 +207,22 @@ def test_models_that_do_not_do(pip, data, tmp_path, repackage, monkeypatch):
     with pytest.raises(ConversionError, match="model"):
         deploy_pi(repackage("red_green_blue_int8.tflite", {}), out, system="old")
     assert not out.exists() and not pip
+
+
+def test_newer_operators_name_the_system_that_has_them(pip, data, tmp_path):
+    path = data / "red_green_blue_int8.tflite"
+    model = from_bytes(path.read_bytes())
+    for code in model.operatorCodes:
+        if code.builtinCode == BuiltinOperator.DEQUANTIZE:
+            code.version = 6  # first in litert-1
+    file = tmp_path / "newer.tflite"
+    file.write_bytes(package(to_bytes(model), replace(read_model_file(path).card, model_sha256="")))
+    with pytest.raises(ConversionError, match="got DEQUANTIZE version 6") as raised:
+        deploy_pi(file, tmp_path / "out", system="bookworm-armhf")
+    assert str(raised.value).endswith(
+        ": choose --system trixie-arm64 or convert it again with kit convert --target-runtime 2.14"
+    )
+    assert not pip
 
 
 def test_what_is_there_is_kept(pip, model, tmp_path, monkeypatch):
