@@ -7,7 +7,7 @@
 # make fuzz   10,000 damaged files to every reader: none may crash, hang or trace back
 # make test-device   what kit deploy pi writes, in Debian's userland for ARM under QEMU; needs root
 # make examples   runs the scripts and the notebook of examples/
-# make web   builds the page of kit deploy web, from web/; needs Node and npm
+# make web   builds the page of kit deploy web, from web/; needs npm and Node 20.19, or 22.12 or newer
 # make wheel   builds the source archive and the wheel into dist/, with the page
 # make device-install   what a device installs, in an environment of its own: labels an image
 # They create .venv and install what they need.

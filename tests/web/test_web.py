@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.request
 from dataclasses import replace
@@ -207,6 +208,8 @@ def npm(*command, **environment):
     said = done.stdout + done.stderr
     if done.returncode and command == ("ci",) and UNREACHABLE.search(said):
         pytest.skip(f"npm's packages cannot be had: {UNREACHABLE.search(said)[0]}")
+    if needed := re.search(r"code EBADENGINE.*Required: *(\{[^\n]*\})", said, re.DOTALL):
+        pytest.skip(f"expected {needed[1]}, got another one: install it to build and test the page")
     assert done.returncode == 0, said[-6000:]
     return done.stdout
 
@@ -218,6 +221,23 @@ def page():
         pytest.skip("npm is not installed: it builds and tests the page")
     npm("ci")
     npm("run", "build")
+
+
+def test_an_older_node_is_told(tmp_path, monkeypatch):
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed: it builds and tests the page")
+    for name in (".npmrc", "package.json", "package-lock.json"):
+        shutil.copy(WEB / name, tmp_path)
+    facts = json.loads((tmp_path / "package.json").read_text())
+    assert (
+        facts["engines"]
+        == json.loads((WEB / "package-lock.json").read_text())["packages"][""]["engines"]
+    )
+    facts["engines"]["node"] = ">=999"
+    (tmp_path / "package.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(sys.modules[__name__], "WEB", tmp_path)
+    with pytest.raises(pytest.skip.Exception, match=r'expected \{"node":">=999"\}, got'):
+        npm("ci")
 
 
 @pytest.mark.slow
