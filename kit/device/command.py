@@ -13,7 +13,7 @@ from kit import __version__
 from kit.device import calibrate
 from kit.device.label import (
     FORMATS,
-    is_screening,
+    further_columns,
     is_single_image,
     label_images,
     run_self_test,
@@ -501,7 +501,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             elif options.camera:
                 with camera_results(classifier, options) as frames:
                     write_results(
-                        frames, options.format, sys.stdout, sys.stderr, is_screening(classifier)
+                        *(frames, options.format, sys.stdout, sys.stderr),
+                        further_columns(classifier),
                     )
             elif options.images:
                 passed &= label_images(

@@ -21,7 +21,7 @@ def write_results(
     style: str,
     out: TextIO,
     err: TextIO,
-    screening: bool = False,
+    further: Sequence[str] = (),
 ) -> bool:
     """Prints each result as it comes; returns whether every image could be labelled.
 
@@ -30,14 +30,13 @@ def write_results(
         style: one of FORMATS.
         out: results.
         err: failures, where the format has no place for them.
-        screening: whether the model tells unknown images: CSV then has columns for it.
+        further: columns that CSV has besides, of further_columns.
     """
     every = True
     if style == "csv":
         import csv
 
         table = csv.writer(out, lineterminator="\n")
-        further = ("unknown", "unfamiliarity") if screening else ()
         table.writerow(("image", "rank", "index", "label", "score", "error", *further))
     for result in results:
         failed = isinstance(result, Failure)
@@ -47,20 +46,29 @@ def write_results(
 
             out.write(json.dumps(_as_json(result), ensure_ascii=False) + "\n")
         elif style == "csv":
-            if isinstance(result, Failure):
-                table.writerow((result.image, "", "", "", "", result.error, *("" for _ in further)))
-            else:
-                told = _screening_fields(result).values()
-                table.writerows(
-                    (result.image, rank, c.index, c.label, f"{c.score:.6f}", "", *told)
-                    for rank, c in enumerate(result.categories, 1)
-                )
+            table.writerows(_csv_rows(result, further))
         elif isinstance(result, Failure):
             err.write(f"{shown(result.image)}: {result.error}\n")
         else:
             out.write(f"{shown(result.image or '')}: {_as_text(result)}\n")
         out.flush()
     return every
+
+
+def _csv_rows(
+    result: Classification | Failure, further: Sequence[str]
+) -> Iterator[tuple[object, ...]]:
+    """A row for each category; one without a category where there is none."""
+    if isinstance(result, Failure):
+        yield (result.image, "", "", "", "", result.error, *("" for _ in further))
+        return
+    told = _screening_fields(result)
+    told["answer"] = result.answer or ("unknown" if result.unknown else "")
+    besides = [told[name] for name in further]
+    if not result.categories:  # all are below the threshold
+        yield (result.image, "", "", "", "", "", *besides)
+    for rank, c in enumerate(result.categories, 1):
+        yield (result.image, rank, c.index, c.label, f"{c.score:.6f}", "", *besides)
 
 
 def _as_text(result: Classification) -> str:
@@ -124,7 +132,7 @@ def label_images(
         results = _one(classifier, images[0])
     else:
         results = classifier.classify_files(paths)
-    return write_results(results, style, out, err, is_screening(classifier))
+    return write_results(results, style, out, err, further_columns(classifier))
 
 
 def is_single_image(images: Sequence[str]) -> bool:
@@ -132,10 +140,12 @@ def is_single_image(images: Sequence[str]) -> bool:
     return len(images) == 1 and os.path.isfile(images[0])
 
 
-def is_screening(classifier: Classifier) -> bool:
-    """Whether the model tells unknown images."""
+def further_columns(classifier: Classifier) -> tuple[str, ...]:
+    """Columns of the CSV of a model that tells unknown images, or has an operating point."""
     card = classifier.file.card
-    return card is not None and card.screening is not None
+    if card is None or (card.screening is None and card.operating_point is None):
+        return ()
+    return (*(("unknown", "unfamiliarity") if card.screening else ()), "answer")
 
 
 def _explained(

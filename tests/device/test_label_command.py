@@ -14,7 +14,11 @@ import numpy as np
 import pytest
 
 from kit.device.command import main
+from kit.device.label import further_columns, write_results
 from kit.errors import KitError
+from kit.model.model_file import with_card_fields
+from kit.model.spec import Screening
+from kit.runtime import Category, Classification, Classifier, Failure
 
 PLAIN = "plain_float32.tflite"
 
@@ -96,6 +100,60 @@ def test_csv_quotes_labels_with_commas(data, tmp_path, photos, capsys):
     assert main([str(data / PLAIN), str(photos / "red.png"), "--format", "csv", *options]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {row["label"] for row in rows} == {"tench, Tinca tinca", '"quoted"', "blau ß"}
+
+
+@pytest.fixture
+def operating(data, tmp_path):
+    """A model that answers: of 0.965 positive, of 0.018 uncertain."""
+    point = {"positive": "red", "negative_below": 0.01, "positive_from": 0.5}
+    content = (data / "red_green_blue_float32.tflite").read_bytes()
+    path = tmp_path / "operating.tflite"
+    path.write_bytes(with_card_fields(content, {"operating_point": point}))
+    return path
+
+
+def test_csv_tells_the_answer_of_every_image(operating, photos, bad, capsys):
+    images = [str(photos / "red.png"), str(photos / "green.png"), str(bad)]
+    options = ["--format", "csv", "--deny", "red", "--score-threshold", "0.5"]
+    assert main([str(operating), *images, *options]) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == ["image", "rank", "index", "label", "score", "error", "answer"]
+    assert [row["image"] for row in rows] == images
+    assert [row["label"] for row in rows] == ["", "green", ""]
+    assert [row["rank"] for row in rows] == ["", "1", ""]
+    assert [row["answer"] for row in rows] == ["positive", "uncertain", ""]
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+
+
+def test_csv_of_a_model_without_answers_has_a_row_for_every_image(model, photos, capsys):
+    image = str(photos / "red.png")
+    assert main([str(model), image, "--format", "csv", "--score-threshold", "1"]) == 0
+    assert capsys.readouterr().out == f"image,rank,index,label,score,error\n{image},,,,,\n"
+
+
+@pytest.mark.parametrize(("point", "answer"), [(None, None), ("positive", "unknown")])
+def test_csv_of_a_screening_model_answers_unknown_as_text_does(operating, point, answer):
+    rose = (Category(0, "rose", 0.75),)
+    found = [
+        Classification("x.png", rose, answer, True, 2.5),
+        Classification("y.png", rose, point, False, 0.5),
+        Failure("z.png", "expected an image"),
+    ]
+    with Classifier.open(operating) as classifier:
+        card = replace(classifier.file.card, screening=Screening(1.0, False))
+        if point is None:
+            card = replace(card, operating_point=None)
+        classifier.file = replace(classifier.file, card=card)
+        further = further_columns(classifier)
+    assert further == ("unknown", "unfamiliarity", "answer")
+    out = io.StringIO()
+    assert not write_results(found, "csv", out, io.StringIO(), further)
+    assert out.getvalue().splitlines() == [
+        "image,rank,index,label,score,error,unknown,unfamiliarity,answer",
+        "x.png,1,0,rose,0.750000,,True,2.5,unknown",
+        f"y.png,1,0,rose,0.750000,,False,0.5,{point or ''}",
+        "z.png,,,,,expected an image,,,",
+    ]
 
 
 def test_a_folder_is_labelled_in_order_past_hidden_files(model, photos, capsys):
