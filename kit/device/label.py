@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -159,9 +160,9 @@ def _explained(
     used: set[str] = set()
     for path in paths:
         # Two folders may have images of one name.
-        stem = name = Path(path).stem
-        while name in used:
-            name = f"{stem}_{len(used)}"
+        stem = Path(path).stem
+        names = (f"{stem}_{number}" if number else stem for number in count())
+        name = next(name for name in names if name not in used)
         used.add(name)
         target = check_absent(output if one else output / f"{name}.png", force)
         try:

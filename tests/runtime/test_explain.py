@@ -240,6 +240,21 @@ def test_explain_of_several_fills_a_folder(looking, photographs, tmp_path, capsy
 
 
 @pytest.mark.tf
+def test_names_that_others_would_get_are_passed_over(looking, photographs, tmp_path):
+    first, second = photographs
+    other = first.rename(first.with_name("disc_2.png"))
+    third = tmp_path / "disc.png"
+    third.write_bytes(second.read_bytes())
+    images = [str(path) for path in (second, other, third)]
+    assert main([str(looking), *images, "--explain", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "disc.png",
+        "disc_1.png",
+        "disc_2.png",
+    ]
+
+
+@pytest.mark.tf
 def test_explain_needs_a_map(looking, photographs, tmp_path, capsys):
     out = tmp_path / "out.png"
     given = ["--explain", str(out)]
