@@ -35,10 +35,13 @@ from kit.runtime.classifier import Classification, Failure
 _IMAGE = ("time", "image", "size_bytes", "modified_ns")  # these stand first in every version
 COLUMNS = (
     *(*_IMAGE, "model", "card", "kit", "negative_below", "positive_from"),
-    *("label", "score", "answer", "unknown", "unfamiliarity"),
+    *("label", "score", "highest_score", "answer", "unknown", "unfamiliarity"),
     *(*Appearance._fields, "error"),
 )
-_EARLIER = ((*_IMAGE, "model", "label", "score", "answer", "unknown", "unfamiliarity", "error"),)
+_EARLIER = (
+    tuple(name for name in COLUMNS if name != "highest_score"),
+    (*_IMAGE, "model", "label", "score", "answer", "unknown", "unfamiliarity", "error"),
+)
 """Columns of files that earlier kits began: they are numbered, and a new one is begun."""
 ROTATE_MB = 10.0
 """Megabytes (10^6 bytes) at which a new file is begun: some forty thousand rows."""
@@ -162,6 +165,8 @@ class ResultsFile(Appended):
         else:
             for best in result.categories[:1]:
                 row |= {"label": _shown(best.label), "score": f"{best.score:.6f}"}
+            if result.highest_score is not None:
+                row["highest_score"] = f"{result.highest_score:.6f}"
             row["answer"] = result.answer
             if result.unfamiliarity is not None:
                 row["unknown"] = result.unknown

@@ -49,7 +49,7 @@ _NEAR = 1.0  # of a logarithm
 _STEPS = 1000  # a value is kept in thousandths
 
 _WATCHED = ("score", "unfamiliarity", *Appearance._fields)
-"""What is watched: columns of the results file."""
+"""What is watched: columns of the results file, but for the score, which is `highest_score`."""
 
 
 def reference_of(
@@ -260,6 +260,11 @@ def monitor(
     # Of rows that an earlier kit wrote, some are not known.
     known = {name for row in rows for name in row.values}
     names = [name for name in _WATCHED if name in reference and name in known]
+    if not names:
+        raise DataError(
+            f"{results[0]}: expected rows with the score of their image, got {len(rows)} answers "
+            "of an earlier kit without one: label the images again"
+        )
     limit = math.log(_MONTHS * len(names) / FALSE_ALARMS)
     months = _months(rows)
     watches = tuple(
@@ -296,9 +301,11 @@ def _rows(path: Path, digest: str) -> Iterator[tuple[str, Row | None]]:
                     yield "torn", None
                 elif cells["model"] != digest[: len(cells["model"]) or 1]:
                     yield "other", None
-                elif cells["error"] or not cells["score"]:
+                elif cells["error"]:
                     yield "failed", None
                 else:
+                    # Of rows that an earlier kit wrote, the score of the label is the best known.
+                    cells["score"] = cells.get("highest_score") or cells["score"]
                     try:
                         values = {
                             # As the card keeps them: scores of int8 are often tied.

@@ -76,6 +76,8 @@ class Classification:
             the nearest. None of a plain file, which can't tell.
         unfamiliarity: how unlike; see Answer.
         appearance: how the image looks; see Answer.
+        highest_score: the highest of all scores, 0 to 1, whether its label is among the categories
+            or not.
     """
 
     image: str | None
@@ -84,6 +86,7 @@ class Classification:
     unknown: bool | None = None
     unfamiliarity: float | None = None
     appearance: Appearance | None = None
+    highest_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -367,7 +370,10 @@ class Classifier:
         )
         answer = self._operate(scores, bool(unknown))
         best = tuple(categories)[: self._top_k]
-        return Classification(image, best, answer, unknown, unfamiliarity, found.appearance)
+        return Classification(
+            *(image, best, answer, unknown, unfamiliarity, found.appearance),
+            highest_score=float(scores.max()),
+        )
 
     def _operate(self, scores: npt.NDArray[np.float32], unknown: bool) -> str | None:
         point = None if self.file.card is None else self.file.card.operating_point

@@ -53,7 +53,9 @@ def filled(tmp_path, model):
 
 def test_a_row_says_what_was_labelled_and_how(tmp_path, model):
     looks = Appearance(0.5, 0.25, 0.125)
-    screened = Classification("x", (Category(0, "rose", 0.75),), "positive", False, 1.25, looks)
+    screened = Classification(
+        "x", (Category(0, "rose", 0.75),), "positive", False, 1.25, looks, highest_score=0.875
+    )
     with opened(tmp_path, model) as results:
         results.append(screened, *image(1))
         results.append(Classification("x", ()), *image(2))
@@ -69,6 +71,7 @@ def test_a_row_says_what_was_labelled_and_how(tmp_path, model):
         "modified_ns": "1000000000000000001",
         "label": "rose",
         "score": "0.750000",
+        "highest_score": "0.875000",
         "answer": "positive",
         "unknown": "False",
         "unfamiliarity": "1.250000",
@@ -100,11 +103,13 @@ def test_a_row_says_which_thresholds_were_in_use(tmp_path, model):
 
 
 @pytest.mark.parametrize("torn", ["", "2026-01-01T00:00:00Z,/photos/2.jpg,10"])
-def test_a_file_of_an_earlier_kit_is_numbered_and_its_images_are_known(tmp_path, model, torn):
-    before = (
-        "time,image,size_bytes,modified_ns,model,label,score,answer,unknown,unfamiliarity,error\n"
-        "2026-01-01T00:00:00Z,/photos/1.jpg,1001,1000000000000000001,0123456789ab,rose,1,,,,\n"
-    )
+@pytest.mark.parametrize("columns", module._EARLIER, ids=len)
+def test_a_file_of_an_earlier_kit_is_numbered_and_its_images_are_known(
+    tmp_path, model, columns, torn
+):
+    row = ["2026-01-01T00:00:00Z", "/photos/1.jpg", "1001", "1000000000000000001"]
+    cells = [*row, *[""] * (len(columns) - len(row))]
+    before = f"{','.join(columns)}\n{','.join(cells)}\n"
     (tmp_path / "results.csv").write_text(before + torn)
     for _ in range(2):
         with opened(tmp_path, model) as results:

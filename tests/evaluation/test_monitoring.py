@@ -18,7 +18,7 @@ from kit.device.results import COLUMNS
 from kit.errors import DataError, ModelFileError
 from kit.evaluation import monitoring as module
 from kit.evaluation.monitoring import monitor, monitored_text, reference_of
-from kit.model.model_file import read_model_file
+from kit.model.model_file import read_model_file, with_card_fields
 from kit.model.spec import OperatingPoint
 from kit.runtime.appearance import Appearance
 from kit.runtime.classifier import Answer
@@ -283,6 +283,45 @@ def test_rows_that_do_not_count_are_told(model, field, tmp_path):
         monitor([tmp_path / "no.csv"], model)
     with pytest.raises(DataError, match="expected a results file that can be read"):
         monitor([tmp_path / "gone.csv"], model)
+
+
+@pytest.fixture
+def plain(data, tmp_path):
+    """A model with an operating point that keeps scores alone."""
+    changes = {
+        "operating_point": {"positive": "red", "negative_below": 0.01, "positive_from": 0.5},
+        "reference": {"images": 3, "score": [965, 965, 965]},
+    }
+    path = tmp_path / "plain.tflite"
+    content = (data / "red_green_blue_float32.tflite").read_bytes()
+    path.write_bytes(with_card_fields(content, changes))
+    return path
+
+
+@pytest.mark.parametrize("hidden", [("--deny", "red"), ("--score-threshold", "0.99")])
+def test_what_is_not_shown_is_watched_too(plain, photos, tmp_path, hidden):
+    results = tmp_path / "results.csv"
+    images = [str(photos / f"{name}.png") for name in ("red", "green")]
+    assert main([str(plain), *images, "--output", str(results), *hidden]) == 0
+    assert main([str(plain), str(photos / "none.png"), "--output", str(results)]) == 1
+    found = monitor([results], plain)
+    assert (len(found.rows), found.failed) == (2, 1)
+    assert [row.answer for row in found.rows] == ["positive", "uncertain"]
+    (watch,) = found.watches
+    assert watch.name == "score" and watch.values == pytest.approx((0.965, 0.965), abs=2e-3)
+
+
+def test_answers_of_an_earlier_kit_without_a_score_count_as_answers(plain, tmp_path):
+    results = tmp_path / "results.csv"
+    row = {"time": "2026-01-01T00:00:00Z", "model": read_model_file(plain).digest[:12]}
+    rows = [{**row, "answer": "positive"}, {**row, "answer": "positive", "score": "0.7"}]
+    written(results, rows)
+    found = monitor([results], plain)
+    assert (len(found.rows), found.failed) == (2, 0)
+    assert found.watches[0].values == pytest.approx((math.nan, 0.7), nan_ok=True)
+    written(results, rows[:1])
+    with pytest.raises(DataError, match="expected rows with the score of their image, got 1"):
+        monitor([results], plain)
 
 
 @pytest.mark.tf
