@@ -100,12 +100,12 @@ def record(classifier: Classifier, options: argparse.Namespace, err: TextIO) -> 
             ResultsFile(options.output, classifier.file, rotate_mb, before)
         )
         if options.watch:
-            print(
-                f"watching {options.watch}; {options.output} has rows of {results.found} images",
-                file=err,
-                flush=True,
+            watch(
+                classifier,
+                options.watch,
+                results,
+                say=lambda line: print(line, file=err, flush=True),
             )
-            watch(classifier, options.watch, results)
         if options.camera:
             with camera_results(classifier, options) as frames:
                 for result in frames:

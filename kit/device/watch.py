@@ -7,7 +7,6 @@ goes on where the last one ended, however it ended.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import NoReturn
 from kit.device.results import FileState, ResultsFile, file_state
 from kit.errors import KitError
 from kit.runtime.classifier import Classifier, Failure
-from kit.runtime.paths import image_paths
+from kit.runtime.paths import images_below
 
 LOOK_SECONDS = 1.0
 """Between two looks at the folder; where a look takes long, four times as long as it."""
@@ -93,6 +92,7 @@ def watch(
     results: ResultsFile,
     *,
     patience: float = PATIENCE_SECONDS,
+    say: Callable[[str], None] = lambda line: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> NoReturn:
@@ -107,21 +107,35 @@ def watch(
         folder: what is watched; hidden files and folders are not.
         results: where rows go; it may be in the folder.
         patience: seconds.
+        say: takes a line when the watch begins, when the folder cannot be read any more, and when
+            it can again.
         sleep: waits so many seconds.
         clock: seconds, never going back.
 
     Raises:
-        KitError: there is no such folder.
+        KitError: there is no such folder, or it cannot be read at the start.
         InferenceError: the model fails when it runs.
         OSError: the results cannot be written.
     """
     folder = os.path.abspath(folder)
     if not os.path.isdir(folder):
         raise KitError(f"{folder}: expected a folder to watch, found none: make it first")
+    next(images_below(folder), None)
+    say(f"watching {folder}; {results.path} has rows of {results.found} images")
     waiting: dict[str, _Arrival] = {}
+    lost = False
     while True:
         began = clock()
-        waiting = _look(folder, results, waiting, began)
+        try:
+            waiting = _look(folder, results, waiting, began)
+        except KitError as error:
+            if not lost:
+                say(f"warning: {error}; it is looked for until then")
+            waiting, lost = {}, True
+        else:
+            if lost:
+                say(f"{folder} can be read again")
+            lost = False
         looked = clock()
         ready = [path for path, file in waiting.items() if _is_ready(file, began, patience)]
         for path, result in zip(ready, classifier.classify_files(ready), strict=True):
@@ -141,7 +155,7 @@ def _look(
 ) -> dict[str, _Arrival]:
     """Files without a row, in order."""
     found = {}
-    for path in image_paths([folder], sys.stdin):
+    for path in images_below(folder):
         state = file_state(path)
         if state is None or results.is_own(path) or results.has(path, state):
             continue

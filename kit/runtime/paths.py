@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import TextIO
 
-from kit.errors import ImageError
-from kit.filenames import irregular
+from kit.errors import ImageError, KitError
+from kit.filenames import irregular, shown
 
 _LEFT_BEHIND = frozenset(
     {
@@ -54,18 +55,41 @@ def check_regular(path: str | os.PathLike[str]) -> None:
 def image_paths(images: Iterable[str], stdin: TextIO) -> Iterator[str]:
     """Files as they are, folders as the files in them, `-` as a path a line of standard input.
 
-    In folders, what is left behind and what is no image by its name is passed over.
+    Raises KitError where a folder cannot be read; see images_below.
     """
     for image in images:
         if image == "-":
             yield from (line.rstrip("\n") for line in stdin if line.strip())
         elif os.path.isdir(image):
-            for folder, folders, names in os.walk(image):
-                folders[:] = sorted(name for name in folders if not is_left_behind(name))
-                yield from (
-                    os.path.join(folder, name)
-                    for name in sorted(names)
-                    if not is_left_behind(name) and not is_side_file(name)
-                )
+            yield from images_below(image)
         else:
             yield image
+
+
+def images_below(folder: str) -> Iterator[str]:
+    """A folder's files at any depth, without what is left behind and what is no image by its name.
+
+    A folder below it that cannot be read is left out, and a warning says so. Raises KitError where
+    `folder` itself is missing or cannot be read.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if error.filename == folder:
+            raise KitError(
+                f"{shown(folder)}: expected a folder that can be read: {error.strerror}: put it "
+                "there, or make it readable"
+            ) from error
+        if not isinstance(error, FileNotFoundError):  # it went just now: nothing is missed
+            warnings.warn(
+                f"left out {shown(error.filename)}: expected a folder that can be read: "
+                f"{error.strerror}",
+                stacklevel=2,
+            )
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not is_left_behind(name))
+        yield from (
+            os.path.join(parent, name)
+            for name in sorted(names)
+            if not is_left_behind(name) and not is_side_file(name)
+        )

@@ -42,7 +42,7 @@ def watched(tmp_path, model):
     folder, output = tmp_path / "in", tmp_path / "results.csv"
     folder.mkdir(exist_ok=True)
 
-    def run(*steps, patience=30.0, after=2):
+    def run(*steps, patience=30.0, after=2, say=lambda line: None):
         now = [1000.0]
         left = [*steps, *[lambda: None] * after]
 
@@ -63,6 +63,7 @@ def watched(tmp_path, model):
                 folder,
                 results,
                 patience=patience,
+                say=say,
                 sleep=sleep,
                 clock=lambda: now[0],
             )
@@ -205,6 +206,40 @@ def test_a_file_that_changes_or_goes_while_it_is_read(watched, photos, model, mo
 
     monkeypatch.setattr(Classifier, "classify_files", classify)
     assert [row["label"] for row in watched(after=4)] == ["blue"]
+
+
+def test_a_folder_that_goes_and_comes_back_is_told_once(watched, photos):
+    put = lambda: shutil.copy(photos / "red.png", watched.folder / "0.png")  # noqa: E731
+    away = watched.folder.with_name("away")
+    said = []
+    rows = watched(
+        *(lambda: watched.folder.rename(away), lambda: None, lambda: None),
+        *(lambda: away.rename(watched.folder), put),
+        after=4,
+        say=said.append,
+    )
+    assert [row["label"] for row in rows] == ["red"]
+    assert [line.partition(":")[0] for line in said] == [
+        f"watching {watched.folder}; {watched.output} has rows of 0 images",
+        "warning",
+        f"{watched.folder} can be read again",
+    ]
+    assert f"{watched.folder}: expected a folder that can be read: No such file" in said[1]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read every folder")
+@pytest.mark.parametrize("way", ["--watch", "--output", "text"])
+def test_a_folder_that_may_not_be_read_ends_it(model, photos, tmp_path, capsys, way):
+    photos.chmod(0)
+    output = ["--output", str(tmp_path / "r.csv")]
+    options = {"--watch": ["--watch", str(photos), *output], "--output": [str(photos), *output]}
+    try:
+        assert main([str(model), *options.get(way, [str(photos)])]) == 1
+    finally:
+        photos.chmod(0o755)
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert f"{photos}: expected a folder that can be read: Permission denied" in err
 
 
 def test_a_folder_that_is_none(tmp_path, model, capsys):

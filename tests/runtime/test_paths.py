@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kit.errors import ImageError
+from kit.errors import ImageError, KitError
 from kit.filenames import irregular, shown
 from kit.runtime.images import read_image
-from kit.runtime.paths import image_paths, is_left_behind, is_side_file
+from kit.runtime.paths import image_paths, images_below, is_left_behind, is_side_file
 
 
 def photo(mode="RGB"):
@@ -116,6 +116,24 @@ def test_a_folder_gives_its_images(tmp_path):
     names = [path.removeprefix(f"{tmp_path}/") for path in found]
     # What you name yourself is taken.
     assert names == ["a.png", "b.jpg", "in/c.webp", "given.txt", "one.jpg", "two.txt"]
+
+
+def test_a_folder_below_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "a.png").touch()
+    place, name = os.open(tmp_path, os.O_RDONLY), "n" * 200
+    for _ in range(25):  # until its path is too long to be opened, for root too
+        os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    with pytest.warns(UserWarning, match=r"left out .*: expected a folder that can be read: File"):
+        assert list(image_paths([str(tmp_path)], io.StringIO())) == [str(tmp_path / "a.png")]
+
+
+def test_a_folder_that_is_gone(tmp_path):
+    with pytest.raises(KitError, match="expected a folder that can be read: No such file"):
+        list(images_below(str(tmp_path / "gone")))
 
 
 def test_names_in_a_line_of_text():
