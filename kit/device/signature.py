@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 import stat
-import zipfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any
 
 from kit.errors import KitError, MissingDependencyError, ModelFileError
 from kit.files import check_absent, write_beside
-from kit.model.model_file import ARCHIVE_ERRORS, SIGNATURE_NAME, append_files
+from kit.model.model_file import SIGNATURE_NAME, append_files, split_content
 
 _PURPOSE = "mobilenet-kit model signature 1"
 PUBLIC_SUFFIX = ".pub"
@@ -61,7 +59,7 @@ def signed(content: bytes, key: str | os.PathLike[str]) -> bytes:
 
     Raises:
         KitError: the key cannot be read.
-        ModelFileError: the file has no card.
+        ModelFileError: the file has no card, or what is appended to it is damaged or too large.
         MissingDependencyError: `cryptography` is missing.
     """
     ed25519, serialization = _library()
@@ -73,7 +71,7 @@ def signed(content: bytes, key: str | os.PathLike[str]) -> bytes:
         raise KitError(f"{key}: expected a private key of kit sign, without a password") from error
     if not isinstance(private, ed25519.Ed25519PrivateKey):
         raise KitError(f"{key}: expected an Ed25519 key, got another kind: kit sign --new-key KEY")
-    model, files = _parts(content)
+    model, files = split_content(content)
     files.pop(SIGNATURE_NAME, None)
     signature = {
         "algorithm": "ed25519",
@@ -87,7 +85,8 @@ def check_signature(path: str | os.PathLike[str], public: str | os.PathLike[str]
     """Whether a file is what the owner of a key signed.
 
     Raises:
-        ModelFileError: it has no signature, one of another key, or was changed after it.
+        ModelFileError: it has no signature, one of another key, or was changed after it; or what
+            is appended to it is damaged or too large.
         KitError: the public key cannot be read.
         MissingDependencyError: `cryptography` is missing.
     """
@@ -101,7 +100,7 @@ def check_signature(path: str | os.PathLike[str], public: str | os.PathLike[str]
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise KitError(f"{public}: expected an Ed25519 key, got another kind")
     try:
-        model, files = _parts(Path(path).read_bytes())
+        model, files = split_content(Path(path).read_bytes())
     except OSError as error:
         raise ModelFileError(f"{path}: expected a readable file: {error.strerror}") from error
     stored = files.pop(SIGNATURE_NAME, None)
@@ -124,21 +123,6 @@ def check_signature(path: str | os.PathLike[str], public: str | os.PathLike[str]
             if own
             else f"{path}: expected a model signed with the key of {public}, another key signed it"
         ) from error
-
-
-def _parts(content: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """The model, and the files of the appended archive by their names."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            infos = archive.infolist()
-            files = {info.filename: archive.read(info) for info in infos}
-    except ARCHIVE_ERRORS as error:
-        raise ModelFileError(
-            "expected a packaged model, with a card: kit package makes it one"
-        ) from error
-    if len(files) != len(infos) or not infos:
-        raise ModelFileError("expected each part of the file once, some are there twice")
-    return content[: min(info.header_offset for info in infos)], files
 
 
 def _message(model: bytes, files: Mapping[str, bytes]) -> bytes:

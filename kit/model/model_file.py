@@ -178,17 +178,28 @@ def with_card_fields(content: bytes, changes: Mapping[str, Any]) -> bytes:
             signature does not, since it was over the card that was.
 
     Raises:
+        ModelFileError: see split_content.
         SpecError: no card has such values.
     """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        infos = archive.infolist()
-        files = {info.filename: archive.read(info) for info in infos}
-    end = min(info.header_offset for info in infos)
+    model, files = split_content(content)
     card = {**load_json(files[CARD_NAME], CARD_NAME), **changes}
     files[CARD_NAME] = card_content(card)
     files.pop(SIGNATURE_NAME, None)  # it was of another card
     ModelCard.from_json(load_json(files[CARD_NAME], CARD_NAME))
-    return append_files(content[:end], files)
+    return append_files(model, files)
+
+
+def split_content(content: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """What append_files put together: the model, and the files behind it by their names.
+
+    Raises ModelFileError where nothing is appended, or what is appended is damaged, too large,
+    there twice, or not stored as append_files stores it.
+    """
+    with io.BytesIO(content) as file:
+        files, end = _read_entries(file)
+    if end is None:
+        raise ModelFileError("expected a packaged model, with a card: kit package makes it one")
+    return content[:end], files
 
 
 def _card_and_labels(
@@ -217,10 +228,13 @@ def _card_and_labels(
     return card, card.labels
 
 
-def _read_entries(file: object, names: Collection[str]) -> tuple[dict[str, bytes], int | None]:
+def _read_entries(
+    file: object, names: Collection[str] | None = None
+) -> tuple[dict[str, bytes], int | None]:
     """The appended files with these names, and where the archive begins.
 
-    Empty and None where nothing is appended.
+    Empty and None where nothing is appended. Without names all files, each stored and there once,
+    as the kit appends them: nobody vouches for a file whose signature is still to be checked.
     """
     if not zipfile.is_zipfile(file):  # type: ignore[arg-type]
         return {}, None
@@ -235,7 +249,14 @@ def _read_entries(file: object, names: Collection[str]) -> tuple[dict[str, bytes
                 )
             start = min((info.header_offset for info in infos), default=None)
             for info in infos:
-                if info.filename not in names:
+                if names is None:
+                    if info.compress_type != zipfile.ZIP_STORED:
+                        raise NotImplementedError(f"{info.filename} is not stored")
+                    if info.filename in entries:
+                        raise ModelFileError(
+                            "expected each part of the file once, some are there twice"
+                        )
+                elif info.filename not in names:
                     continue
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise NotImplementedError("it is neither stored nor deflated")

@@ -93,6 +93,32 @@ def test_parts_put_in_or_taken_out_are_found(model, keys, tmp_path):
             check_signature(other, keys[1])
 
 
+@pytest.mark.parametrize(
+    ("entries", "mode", "said"),
+    [
+        ({"a.txt": bytes(40 << 20)}, zipfile.ZIP_DEFLATED, "a.txt is not stored"),
+        ({"a.txt": bytes(5 << 20)}, zipfile.ZIP_STORED, "a.txt to have its stated .* at most"),
+        ({str(n): b"" for n in range(65)}, zipfile.ZIP_STORED, "at most 64 appended files"),
+    ],
+    ids=["deflated", "large", "many"],
+)
+def test_nothing_is_unpacked_without_limit(model, keys, entries, mode, said):
+    with zipfile.ZipFile(model, "a", mode) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelFileError, match=said):
+        check_signature(model, keys[1])
+    with pytest.raises(ModelFileError, match=said):
+        with_card_fields(model.read_bytes(), {})
+
+
+def test_a_part_that_is_there_twice(model, keys):
+    with zipfile.ZipFile(model, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("labels.txt", "blue\nred\ngreen\n")
+    with pytest.raises(ModelFileError, match="each part of the file once"):
+        check_signature(model, keys[1])
+
+
 def test_a_changed_card_has_no_signature(model, keys, tmp_path):
     other = tmp_path / "other.tflite"
     other.write_bytes(with_card_fields(model.read_bytes(), {"intended_use": "everything"}))
