@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import struct
 import warnings
+import zlib
 from importlib import import_module
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
 
 HEAD_BYTES = 132
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_J2K_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{34})", re.DOTALL)
+"""How a JPEG 2000 codestream begins: sides, offsets, the same of tiles, number of components."""
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Where enhanced multi-frame files keep what others have at the top.
 _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -59,15 +65,17 @@ def read_dicom(file: BinaryIO) -> Pixels:
         uint8 `[rows, columns, 3]`, RGB, 0 to 255.
 
     Raises:
-        ImageError: the file is damaged, has no image, or its decoder is missing.
+        ImageError: the file is damaged, has no image or one of too many pixels, or its decoder is
+            missing.
         MissingDependencyError: pydicom is missing.
     """
     pydicom, pixels = _pydicom()
     try:
-        data = pydicom.dcmread(file)
+        data = _dcmread(pydicom, file)
         if not any(name in data for name in _PIXELS):
             raise ImageError("expected a DICOM image, got a DICOM file without pixels")
         _check_decoder(data, pixels)
+        _check_size(data)
         stored = pixels.pixel_array(data, index=0)
         _flatten(data)
         _without_empty(data)
@@ -94,9 +102,7 @@ def patient_group(file: BinaryIO) -> str | None:
     """
     pydicom, _ = _pydicom()
     try:
-        data = pydicom.dcmread(
-            file, stop_before_pixels=True, specific_tags=["PatientID", "StudyInstanceUID"]
-        )
+        data = _dcmread(pydicom, file, "PatientID", "StudyInstanceUID")
         keys = [str(data.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID")]
     except Exception:  # damaged: reading its pixels will say so
         return None
@@ -117,7 +123,7 @@ def subgroups_of(file: BinaryIO) -> dict[str, str]:
     pydicom, _ = _pydicom()
     tags = ["PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName"]
     try:
-        data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        data = _dcmread(pydicom, file, *tags)
         sex, age, manufacturer, model = (str(data.get(name) or "").strip() for name in tags)
     except Exception:  # damaged: reading its pixels will say so
         return {}
@@ -147,7 +153,7 @@ def dicom_facts(file: BinaryIO) -> tuple[str, int, int]:
     pydicom, _ = _pydicom()
     tags = ["PhotometricInterpretation", "Rows", "Columns"]
     try:
-        data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        data = _dcmread(pydicom, file, *tags)
         return str(data.PhotometricInterpretation), int(data.Columns), int(data.Rows)
     except Exception as error:
         raise ImageError("expected a DICOM image, got a DICOM file without pixels") from error
@@ -161,6 +167,49 @@ def _pydicom() -> tuple[Any, Any]:
         raise MissingDependencyError(
             "expected pydicom 3 to read a DICOM file: pip install 'mobilenet-kit[dicom]'"
         ) from error
+
+
+def _dcmread(pydicom: Any, file: BinaryIO, *tags: str) -> Any:
+    """All of a file, or these elements; a deflated data set is inflated only if it is no bomb."""
+    read = import_module("pydicom.filereader").read_dataset
+    file.seek(HEAD_BYTES)
+    meta = read(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if meta.get("TransferSyntaxUID") == _DEFLATED:
+        read(file, True, True, stop_when=lambda tag, *_: tag.group != 0)  # as pydicom goes on
+        most = 3 * _most_pixels()
+        if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), most + 1)) > most:
+            raise ImageError(
+                f"expected a deflated DICOM file of at most {most} bytes when it is inflated, got "
+                "a larger one: export it without compression, or as PNG"
+            )
+    file.seek(0)
+    chosen = {"stop_before_pixels": True, "specific_tags": list(tags)} if tags else {}
+    return pydicom.dcmread(file, **chosen)
+
+
+def _most_pixels() -> int:
+    """Where Pillow begins to speak of a bomb; a caller may have set it to None."""
+    from PIL import Image
+
+    return Image.MAX_IMAGE_PIXELS or 1 << 40
+
+
+def _check_size(data: Any) -> None:
+    """Before decoding: some bytes may say that they become gigabytes. One frame is decoded."""
+    sides = (int(data.get(name) or 0) for name in ("Columns", "Rows"))
+    sizes = [(*sides, 1.0)]  # of samples pydicom allows 3
+    if data.file_meta.TransferSyntaxUID.is_encapsulated:
+        fragments = import_module("pydicom.encaps").generate_fragments(data.PixelData)
+        for found in _J2K_SIZE.findall(b"".join(fragments)):
+            # Its decoder believes the codestream, whatever the file says.
+            right, lower, left, upper, *_, components = struct.unpack(">8IH", found)
+            sizes.append((right - left, lower - upper, components / 3))
+    for columns, rows, layers in sizes:
+        if columns * rows * layers > _most_pixels():
+            raise ImageError(
+                f"expected a DICOM image of at most {_most_pixels()} pixels, got {columns} x "
+                f"{rows}: make it smaller"
+            )
 
 
 def _check_decoder(data: Any, pixels: Any) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -268,6 +269,62 @@ def test_jpeg():
     frame = np.asarray(Image.linear_gradient("L").resize((64, 48)))
     found = read_image(encapsulated(frame, JPEGBaseline8Bit))
     assert np.abs(found[..., 0].astype(int) - frame).max() < 6
+
+
+def j2k(sides=None, components=None):
+    """A sound JPEG 2000 file whose codestream then says another size."""
+    from pydicom.encaps import encapsulate, generate_frames
+
+    data = pydicom.dcmread(OWN_FILES / "MR_small_jp2klossless.dcm")
+    frame = bytearray(next(generate_frames(data.PixelData, number_of_frames=1)))
+    at = frame.index(b"\xff\x51")
+    if sides:
+        frame[at + 6 : at + 14] = struct.pack(">II", *sides)
+        frame[at + 22 : at + 30] = struct.pack(">II", *sides)  # of the one tile
+    if components:
+        frame[at + 38 : at + 40] = struct.pack(">H", components)
+    data.PixelData = encapsulate([bytes(frame)], fragments_per_frame=3)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [
+        (j2k(), None),
+        (j2k((65535, 65535)), "65535 x 65535"),
+        (j2k((8000, 8000), 12), "8000 x 8000"),
+    ],
+    ids=["sound", "sides", "components"],
+)
+def test_a_codestream_that_says_more_pixels_than_fit_is_not_decoded(data, got):
+    if got is None:
+        assert np.array_equal(read_image(content(data)), read_image(OWN_FILES / "MR_small.dcm"))
+        return
+    with pytest.raises(ImageError, match=f"at most 89478485 pixels, got {got}: make it smaller"):
+        read_image(content(data))
+
+
+def test_sides_of_more_pixels_than_fit_are_not_decoded():
+    data = pydicom.dcmread(OWN_FILES / "SC_rgb_jpeg_dcmtk.dcm")
+    data.Rows = data.Columns = 65535
+    with pytest.raises(ImageError, match="at most 89478485 pixels, got 65535 x 65535"):
+        read_image(content(data))
+
+
+def test_what_is_deflated_is_inflated_up_to_a_limit(monkeypatch):
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    data = dicom(np.tile(np.arange(256, dtype=np.uint8), (256, 1)), PatientID="7")
+    plain = content(data)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    deflated = content(data)
+    assert len(deflated) < 3000
+    assert np.array_equal(read_image(deflated), read_image(plain))
+    assert patient_group(io.BytesIO(deflated)) == patient_group(io.BytesIO(plain)) is not None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ImageError, match="of at most 3000 bytes when it is inflated"):
+        read_image(deflated)
+    assert patient_group(io.BytesIO(deflated)) is None
 
 
 def test_a_missing_decoder_is_named(monkeypatch):
