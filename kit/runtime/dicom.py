@@ -274,6 +274,8 @@ def _warn(line: str) -> None:
 
 
 def _to_grey(stored: npt.NDArray[Any], data: Any, pixels: Any) -> npt.NDArray[np.uint8]:
+    if data.get("RescaleSlope") == 1 and data.get("RescaleIntercept") == 0:
+        del data.RescaleSlope, data.RescaleIntercept  # they change nothing: as if there were none
     values = pixels.apply_modality_lut(stored, data)
     if data.get("VOILUTSequence"):
         table = data.VOILUTSequence[0]

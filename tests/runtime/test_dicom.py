@@ -87,6 +87,7 @@ def window(center, width, **others):
 
 
 RESCALE = {"RescaleSlope": 2, "RescaleIntercept": -1000}
+IDENTITY = {"RescaleSlope": "1.0", "RescaleIntercept": "0"}
 HALVES = (0, 64, 128, 255)  # of 0, 1/4, 1/2 and 1, as 255 times that, halves up
 
 
@@ -102,6 +103,10 @@ HALVES = (0, 64, 128, 255)  # of 0, 1/4, 1/2 and 1, as 255 times that, halves up
         # 8 bits are as they are, as in any other format.
         (np.array([[10, 77, 200]], np.uint8), {}, (10, 77, 200)),
         (np.array([[0, 1, 1]], np.uint8), {"bits": 1}, (0, 255, 255)),
+        # A rescale that changes nothing is none.
+        (np.array([[10, 77, 200]], np.uint8), IDENTITY, (10, 77, 200)),
+        (u16(1000, 1500, 2000, 3000), IDENTITY, HALVES),
+        (u16(0, 100, 200, 400, 4000), IDENTITY | window(200.5, 401), (*HALVES, 255)),
         # PS3.3 C.11.2.1.2.1: (x - (c - 0.5)) / (w - 1) + 0.5, clipped. A width of 401 about 200.5
         # goes from 0 to 400.
         (u16(0, 100, 200, 400, 4000), window(200.5, 401), (*HALVES, 255)),

@@ -331,6 +331,15 @@ def draw_images(folder, drawn):
             "VOILUTFunction": "SIGMOID",
         },
         "padded": {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 100},
+        # A rescale that changes nothing, of bytes that leave out both ends of their range.
+        "plain": {
+            "RescaleSlope": "1",
+            "RescaleIntercept": "0",
+            "PixelData": (values % 64 + 60).astype(np.uint8).tobytes(),
+            "BitsAllocated": 8,
+            "BitsStored": 8,
+            "HighBit": 7,
+        },
     }.items():
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage

@@ -63,7 +63,7 @@ function greyOf(stored: Float64Array, bits: number, isByte: boolean, data: DataS
     return text ? Number(text) : null;
   };
   const [slope, intercept] = [number("x00281053"), number("x00281052")];
-  const isRescaled = slope !== null && intercept !== null;
+  const isRescaled = slope !== null && intercept !== null && !(slope === 1 && intercept === 0);
   const values = isRescaled ? stored.map((one) => one * slope + intercept) : stored;
   const [centre, width] = [number("x00281050"), number("x00281051")];
   const shape = (data.string("x00281056") ?? "LINEAR").trim().toUpperCase() || "LINEAR";
