@@ -93,23 +93,23 @@ def evaluate(
             unknown_images=unknown_images,
             reporter=reporter,
         )
-    for line in result.warnings:
-        reporter.warn(line)
-    tell_left_out(result.left_out, reporter)
-    if misclassified is not None:
-        write_beside(misclassified, text_bytes(result.evaluation.misclassified_csv()), force)
-    if report is not None:
-        page = of_evaluation(
-            classifier,
-            images,
-            result,
-            part=part,
-            positive=positive,
-            prevalence=prevalence,
-            num_threads=num_threads,
-            gallery=gallery,
-        )
-        write_beside(report, text_bytes(render(page)), force)
+        for line in result.warnings:
+            reporter.warn(line)
+        tell_left_out(result.left_out, reporter)
+        if misclassified is not None:
+            write_beside(misclassified, text_bytes(result.evaluation.misclassified_csv()), force)
+        if report is not None:
+            page = of_evaluation(
+                classifier,
+                images,
+                result,
+                part=part,
+                positive=positive,
+                prevalence=prevalence,
+                num_threads=num_threads,
+                gallery=gallery,
+            )
+            write_beside(report, text_bytes(render(page)), force)
     if format == "json":
         print_json({"model": str(model), **result.to_json(positive, prevalence)})
     else:

@@ -264,6 +264,7 @@ def benchmark(
     measurements: list[Measurement] = []
     unavailable: dict[str, str] = {}
     with TemporaryDirectory(prefix="kit-") as folder, classifier:
+        cost = count_file(file.path)  # of an archive, what was unpacked goes with the classifier
         image_path = _drawn(folder) if image is None else os.fspath(image)
         described = _describe(image_path, drawn=image is None)
         for name in names:
@@ -282,7 +283,7 @@ def benchmark(
     result = Benchmark(
         str(path),
         file.size_bytes,
-        count_file(file.path),
+        cost,
         machine_kind(),
         described,
         warm_ups,

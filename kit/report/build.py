@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from converters.plain_form import in_plain_form
 from kit.data import PARTS, Dataset
 from kit.errors import ConversionError
 from kit.evaluation.evaluate import ModelEvaluation
@@ -135,7 +136,7 @@ def of_evaluation(
     """The report of an evaluation.
 
     Args:
-        classifier: the model that was scored.
+        classifier: the model that was scored, still open.
         images: the folder.
         scored: what evaluate_model found.
         part: as it was given to evaluate_model, like `prevalence`.
@@ -151,20 +152,23 @@ def of_evaluation(
     file, evaluation = classifier.file, scored.evaluation
     name = Path(images).resolve().name
     paths = list(scored.paths)
+    model = file.path.read_bytes()
+    if file.card is None:  # with the size and the output that the classifier was opened with
+        model = in_plain_form(model, classifier.new_runner(plain_kernels=True))
     facts = FileFacts(
         name=file.path.name,
         mode=file.card.quantization if file.card else "",
         size_bytes=file.size_bytes,
         accuracy=evaluation.accuracy,
         agreement=None,
-        latency=measure_latency(file.path, classifier.preprocess, num_threads),
+        latency=measure_latency(model, classifier.preprocess, num_threads),
         minimum_runtime=file.card.minimum_runtime if file.card else "",
     )
     return _of_file(
         title=f"{file.path.name} on {name}",
         where=f"the {part} part of {name}" if part else f"the images of {name}",
         card=file.card,
-        model=file.path.read_bytes(),
+        model=model,
         preprocess=classifier.preprocess,
         scored=scored,
         root=Path(images),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kit.device.benchmark import benchmark
 from kit.device.command import main
 from kit.errors import ModelFileError
+from kit.model.cost import count_file
 from kit.model.model_file import read_model_file
 from kit.model.spec import PreprocessSpec
 from kit.runtime import Classifier
@@ -398,6 +400,52 @@ def test_evaluate_by_the_softmax_of_logits(write, tmp_path, photographs):
     scores = softmax(expected_logits())
     assert found["log_loss"] == pytest.approx(-np.log(scores).mean(), abs=1e-4)
     assert "is logits: a softmax is applied" in result.stderr
+
+
+@pytest.fixture
+def reported(tmp_path, photographs):
+    """Evaluates a model with a report, which has a picture and a heat map of each wrong answer."""
+
+    def run(path, *options):
+        page = tmp_path / "report.html"
+        labels = tmp_path / "labels.txt"
+        labels.write_text("a\nb\nc\n")
+        done = evaluate(path, photographs, "--labels", labels, "--report", page, *options)
+        assert done.exit_code == 0, done.output
+        assert page.read_text("utf-8").count("<img") == 2 * 6  # one label of three is right
+
+    return run
+
+
+def test_a_report_on_a_teachable_machine_archive(write, reported):
+    model = converted(lambda x: tf.nn.softmax(logits(x)))
+    reported(write(archive(model), "converted_tflite.zip"))
+
+
+def test_a_report_on_a_model_that_leaves_its_size_open(data, reported):
+    reported(data / "any_size.tflite", "--input-resolution", 32)
+
+
+def test_a_report_on_a_model_with_several_outputs(write, reported):
+    def function(image):
+        means = tf.reduce_mean(image, [1, 2], name="embedding")
+        return {"embedding": means * 2, "scores": tf.nn.softmax(logits(image))}
+
+    path = write(converted(function))
+    endings = read_model_file(path).endings
+    (name,) = (
+        output["name"]
+        for output in tf.lite.Interpreter(str(path)).get_output_details()
+        if endings[output["index"]].kind == "softmax"
+    )
+    reported(path, "--output-tensor", name)
+
+
+def test_a_benchmark_of_a_teachable_machine_archive(write):
+    path = write(archive(converted(logits, (1, 12, 12, 3))), "converted_tflite.zip")
+    found = benchmark(path, most_threads=1, runs=1, warm_ups=0)
+    with Classifier.open(path) as classifier:
+        assert found.cost == count_file(classifier.file.path)
 
 
 def test_a_multi_label_model_is_not_evaluated_by_its_best_label(write, tmp_path, photographs):
