@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from kit import __version__
@@ -450,6 +451,17 @@ def _mistake(options: argparse.Namespace) -> str | None:
         ),
         (options.audit_paths and not options.audit, "expected --audit-paths beside --audit"),
         (options.uncertain_to and options.camera, "expected --uncertain-to without --camera"),
+        (
+            options.uncertain_to
+            and any(
+                Path(os.path.realpath(options.uncertain_to)).is_relative_to(
+                    os.path.realpath(folder)
+                )
+                for folder in (*options.images, *filter(None, (options.watch,)))
+            ),
+            "expected --uncertain-to outside the folder that is labelled, or its copies are "
+            "labelled too: put it beside",
+        ),
     )
     recording = options.output or options.explain or options.format == "csv"
     others = any(tasks[1:]) or bool(recording)

@@ -278,6 +278,8 @@ def test_a_folder_into_a_file_that_the_next_run_goes_on_with(model, photos, tmp_
         ["--output", "r.csv", "x.png", "--format", "json"],
         ["--output", "r.csv", "x.png", "--explain", "x/"],
         ["--output", "r.csv", "--benchmark"],
+        ["in", "--output", "r.csv", "--uncertain-to", "in/deeper/unsure"],
+        ["--watch", "in", "--output", "r.csv", "--uncertain-to", "in"],
         ["--rotate-mb", "3", "x.png"],
         ["--rotate-mb", "0", "x.png", "--output", "r.csv"],
     ],
