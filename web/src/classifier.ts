@@ -31,6 +31,8 @@ export interface Classification {
   readonly activationMap: ActivationMap | null;
   /** The label with the highest score, whatever the card's threshold says. */
   readonly best: number;
+  /** The score of that label. */
+  readonly highestScore: number;
   readonly appearance: Appearance;
   /** Of preprocessing and inference together. */
   readonly milliseconds: number;
@@ -72,8 +74,10 @@ export class Classifier {
     last.push(output);
     const { scores, unfamiliarity, activationMap } = meanOf(last);
     const answer = answerOf(this.file.card, scores, unfamiliarity);
-    const best = scores.indexOf(Math.max(...scores));
-    return { answer, activationMap, best, appearance: appearanceOf(fitted), milliseconds };
+    const highestScore = Math.max(...scores);
+    const best = scores.indexOf(highestScore);
+    const appearance = appearanceOf(fitted);
+    return { answer, activationMap, best, highestScore, appearance, milliseconds };
   }
 
   /** What the model gives for pixels at the input's size. */

@@ -6,7 +6,7 @@ import type { ModelFile } from "./model_file.js";
 export const COLUMNS = [
   ...["time", "image", "size_bytes", "modified_ns"],
   ...["model", "card", "kit", "negative_below", "positive_from"],
-  ...["label", "score", "answer", "unknown", "unfamiliarity"],
+  ...["label", "score", "highest_score", "answer", "unknown", "unfamiliarity"],
   ...["brightness", "contrast", "sharpness", "error"],
 ] as const;
 
@@ -49,6 +49,7 @@ export function rowOf(
   const { answer, appearance } = found;
   const best = answer.categories[0];
   if (best !== undefined) Object.assign(row, { label: best.label, score: best.score.toFixed(6) });
+  row.highest_score = found.highestScore.toFixed(6);
   row.answer = answer.decision ?? "";
   if (answer.unfamiliarity !== null) {
     row.unknown = answer.unknown ? "True" : "False"; // as Python writes it
