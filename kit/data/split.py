@@ -314,9 +314,17 @@ def has_groups(keys: Mapping[str, str]) -> bool:
     return any(key.startswith("group:") for key in keys.values())
 
 
-def groups_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple[str, ...] | None:
-    """The group of each of these images, itself where it has none; None where no image has one."""
+def cases_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple[str, ...]:
+    """What each of these images is a case of: its group, or its content, so that copies are one."""
     keys = group_keys(dataset, group_regex)
-    if not has_groups(keys):
-        return None
     return tuple(keys[path] for path in paths)
+
+
+def groups_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple[str, ...] | None:
+    """As cases_of; None where no image has a group, since copies alone leave intervals as they are.
+
+    What is promised rests on cases_of instead.
+    """
+    if not has_groups(group_keys(dataset, group_regex)):
+        return None
+    return cases_of(dataset, paths, group_regex)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.data import DataSettings, load_dataset
-from kit.data.split import groups_of
+from kit.data.split import cases_of, groups_of
 from kit.errors import DataError, ModelFileError
 from kit.evaluation.evaluate import answer_files, check_positive, scores_of, truth_of
 from kit.evaluation.metrics import Accuracy
@@ -173,7 +173,7 @@ def _operate(
     label = classifier.labels.index(targets.positive)
     paths = [image.path for image in dataset.images]
     truth = truth_of(dataset, paths)
-    targets.check_enough(truth == label, groups_of(dataset, paths, group_regex), "among the images")
+    targets.check_enough(truth == label, cases_of(dataset, paths, group_regex), "among the images")
     answers, unreadable = answer_files(classifier, dataset.root, paths, reporter)
     dataset = dataset.without(unreadable)
     tell_left_out(dataset.left_out, reporter)
@@ -185,7 +185,7 @@ def _operate(
         target_sensitivity=targets.sensitivity,
         target_specificity=targets.specificity,
         confidence=targets.confidence,
-        groups=groups,
+        groups=cases_of(dataset, paths, group_regex),
     )
     thresholds = sorted({*STEPS, point.negative_below, point.positive_from})
     return (

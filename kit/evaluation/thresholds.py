@@ -66,7 +66,7 @@ class Targets:
 
         Args:
             positive: whether each image to choose a threshold on is positive, bool `[images]`.
-            groups: group (patient) of each.
+            groups: what counts once: the group (patient) of each, or its content; None: each image.
             where: where these images are, for the message.
 
         Raises DataError where there are too few.
@@ -75,7 +75,7 @@ class Targets:
         for name, target in self.asked.items():
             wanted = positive if name == "sensitivity" else ~positive
             count = len(_cases(zeros, wanted, groups, name, self.confidence))
-            _allowed(name, target, count, groups, self.confidence_of_each, where)
+            _allowed(name, target, count, int(wanted.sum()), self.confidence_of_each, where)
 
     @property
     def confidence_of_each(self) -> float:
@@ -266,7 +266,8 @@ def choose_operating_point(
         target_sensitivity: above 0, at most 1.
         target_specificity: specificity to reach, above 0, at most 1; None: none.
         confidence: probability with which new images reach the targets, 0 to below 1; 0: these do.
-        groups: group (patient) of each image; None: the images are independent.
+        groups: what counts once: the group (patient) of each image, or its content, as of
+            kit.data.split.cases_of; None: the images are independent.
 
     Raises:
         ValueError: no target, one outside its range, scores outside 0 to 1, lengths that differ.
@@ -288,10 +289,12 @@ def choose_operating_point(
     low = high = None
     each = targets.confidence_of_each
     if target_sensitivity is not None:
-        allowed = _allowed("sensitivity", target_sensitivity, len(above), groups, each)
+        images = int(positive.sum())
+        allowed = _allowed("sensitivity", target_sensitivity, len(above), images, each)
         low = float(candidates[_counts_below(candidates, above) <= allowed].max())
     if target_specificity is not None:
-        allowed = _allowed("specificity", target_specificity, len(below), groups, each)
+        images = int((~positive).sum())
+        allowed = _allowed("specificity", target_specificity, len(below), images, each)
         called = len(below) - _counts_below(candidates, below)
         if called.min() > allowed:
             raise DataError(
@@ -348,7 +351,7 @@ def _allowed(
     name: str,
     target: float,
     count: int,
-    groups: Sequence[str] | None,
+    images: int,
     confidence: float,
     where: str = "in the validation part",
 ) -> int:
@@ -356,10 +359,13 @@ def _allowed(
     allowed = most_missed(count, target, confidence)
     if allowed is None:
         sign = "positive" if name == "sensitivity" else "negative"
-        what = f"{sign} patients" if groups else f"{sign} images"
+        what, got = f"{sign} images", f"{count}"
+        if count < images:
+            what = f"independent {sign}s"
+            got += f" of {images} images (those of a patient count once, and so do copies)"
         raise DataError(
             f"expected at least {least_count(target, confidence)} {what} {where} to promise a "
-            f"{name} of {target:g}, got {count}: take more images, ask for less, or give "
+            f"{name} of {target:g}, got {got}: take more images, ask for less, or give "
             "--confidence 0, which promises nothing"
         )
     return allowed

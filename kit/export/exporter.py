@@ -248,7 +248,7 @@ class Exporter:
             target_sensitivity=targets.sensitivity,
             target_specificity=targets.specificity,
             confidence=targets.confidence,
-            groups=validation.groups,
+            groups=validation.cases,
         )
         figures = {
             part.name: Operation.of(

@@ -193,7 +193,7 @@ class OperatingPoint:
         target_specificity: specificity that `positive_from` was chosen for, 0 to 1; None: none.
         confidence: probability with which new images reach the targets, 0 to below 1; 0: nothing is
             promised; None: not stated, as in files that earlier kits made.
-        positives, negatives: how many cases (patients, or images where these are independent) of
+        positives, negatives: how many cases (patients, or contents where these are independent) of
             each class it was chosen on; None: not stated.
     """
 

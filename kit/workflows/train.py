@@ -322,7 +322,7 @@ def _survey(
         validation = _scoring_set(dataset, split, "validation", settings)
         assert validation.truth is not None  # the images are labelled
         settings.targets.check_enough(
-            validation.truth == dataset.labels.index(settings.targets.positive), validation.groups
+            validation.truth == dataset.labels.index(settings.targets.positive), validation.cases
         )
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
     if weights is None:

@@ -198,8 +198,24 @@ def test_what_cannot_be_chosen(model, clinic, changes, error, said):
 
 
 def test_one_patient_is_no_crowd(model, clinic):
-    with pytest.raises(DataError, match=r"at least 29 positive patients among the images .* got 1"):
+    said = r"at least 29 independent positives among the images .* got 1 of 41 images"
+    with pytest.raises(DataError, match=said):
         adjust_on_site(model, clinic, NOTE, targets=TARGETS, group_regex="(.).*png")
+
+
+def test_copies_of_a_few_images_promise_nothing(model, clinic, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(clinic / "blue", images / "blue")
+    (images / "red").mkdir()
+    for path in sorted((clinic / "red").glob("*.png"))[1:7]:
+        for number in range(5):
+            shutil.copy2(path, images / "red" / f"{number}{path.name}")
+    with pytest.raises(DataError, match=r"at least 29 independent positives .* got 6 of 30 images"):
+        adjust_on_site(model, images, NOTE, targets=TARGETS)
+    # Where the images reach more than they can promise, the card counts each content once.
+    asked = replace(TARGETS, sensitivity=0.5)
+    point = adjust_on_site(model, images, NOTE, targets=asked).operation.point
+    assert (point.positives, point.negatives) == (6, 30)
 
 
 def test_other_labels_and_no_positives(model, tmp_path):

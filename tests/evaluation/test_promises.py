@@ -125,7 +125,7 @@ def test_too_few_images_say_how_many_it_takes():
     point = choose_operating_point(scores, positive, "ill", target_sensitivity=0.85)
     assert (point.confidence, point.positives, point.negatives) == (0.95, 20, 40)
     groups = [str(index // 2) for index in range(60)]
-    with pytest.raises(DataError, match=r"at least 19 positive patients .* got 10: take more"):
+    with pytest.raises(DataError, match=r"at least 19 independent positives .* got 10 of 20 "):
         choose_operating_point(scores, positive, "ill", target_sensitivity=0.85, groups=groups)
     with pytest.raises(DataError, match=r"at least 59 negative images .* got 40"):
         Targets("ill", specificity=0.95).check_enough(positive)

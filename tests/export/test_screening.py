@@ -1,6 +1,7 @@
 """Temperature and operating point: from training into the file, and out of it on the device."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +104,8 @@ def screened(small_backbone, tmp_path_factory):
     """A run with an operating point, its images and what it was trained with."""
     base = tmp_path_factory.mktemp("screened")
     images = draw_folder(base / "images", {"blue": 60, "red": 60}, seed=6)
+    for path in sorted((images / "blue").iterdir()):
+        shutil.copy2(path, path.with_name(f"again-{path.name}"))
     settings = TrainSettings(
         alpha=0.25,
         input_resolution=SIDE,
@@ -128,7 +131,8 @@ def test_training_chooses_an_operating_point(screened):
     point = card.operating_point
     assert (point.positive, point.target_sensitivity, point.confidence) == ("red", 0.9, 0.5)
     assert point.positives == figures_of(result, "sensitivity")["n"]
-    assert point.negatives == figures_of(result, "specificity")["n"]
+    # What is promised counts each content once, and there are two copies of each blue image.
+    assert 2 * point.negatives == figures_of(result, "specificity")["n"]
     figures = card.metrics["operating_point"]
     assert figures["validation"]["sensitivity"]["value"] >= 0.9
     assert figures["validation"]["specificity"]["value"] >= 0.9
@@ -202,6 +206,12 @@ def test_a_promise_that_cannot_be_given_is_told_before_training(tmp_path):
     assert "at least 29 positive images in the validation part to promise a" in done.stderr
     assert "epoch" not in done.stderr
     assert not (tmp_path / "run").exists()
+    # Nor do many copies promise what few images cannot.
+    for path in sorted((images / "red").iterdir()):
+        for number in range(9):
+            shutil.copy2(path, path.with_name(f"{number}-{path.name}"))
+    with pytest.raises(DataError, match=r"at least 29 independent positives in the validation"):
+        train(images, tmp_path / "run", TrainSettings(weights="none", targets=Targets("red", 0.9)))
 
 
 @pytest.mark.tf
@@ -242,5 +252,5 @@ def test_cross_validate_from_the_command_line(screened, small_backbone, monkeypa
     assert "3 heads, 3 folds" in done.stdout
     assert "red: AUC " in done.stdout
     facts = json.loads(kit(*given, "--format", "json").stdout)
-    assert facts["n"] == 120 and facts["folds"] == 3 and len(facts["heads"]) == 3
+    assert facts["n"] == 180 and facts["folds"] == 3 and len(facts["heads"]) == 3
     assert asked[0] == asked[1]
