@@ -19,6 +19,8 @@ from kit.model.spec import OperatingPoint
 STEPS = tuple(step / 10 for step in range(1, 10))
 """Thresholds of a table where none are given."""
 
+_OR_NOTHING = ", or give --confidence 0, which promises nothing"
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -271,7 +273,8 @@ def choose_operating_point(
 
     Raises:
         ValueError: no target, one outside its range, scores outside 0 to 1, lengths that differ.
-        DataError: a class is absent or has too few images, or no threshold reaches the specificity.
+        DataError: a class is absent or has too few images, or where a target is reached all of
+            these images have the same answer.
     """
     check_lengths(len(scores), positive, groups)
     targets = Targets(label, target_sensitivity, target_specificity, confidence=confidence)
@@ -292,17 +295,15 @@ def choose_operating_point(
         images = int(positive.sum())
         allowed = _allowed("sensitivity", target_sensitivity, len(above), images, each)
         low = float(candidates[_counts_below(candidates, above) <= allowed].max())
+        if low <= float(scores.min()):
+            raise _says_nothing("sensitivity", target_sensitivity, allowed, above, confidence)
     if target_specificity is not None:
         images = int((~positive).sum())
         allowed = _allowed("specificity", target_specificity, len(below), images, each)
         called = len(below) - _counts_below(candidates, below)
-        if called.min() > allowed:
-            raise DataError(
-                f"expected a threshold with a specificity of {target_specificity:g}, the highest "
-                f"has {1 - called.min() / len(below):.4f}: negatives have a score of 1, ask for "
-                "less"
-            )
-        high = float(candidates[called <= allowed].min())
+        high = float(candidates[called <= allowed].min(initial=np.inf))
+        if high > float(scores.max()):
+            raise _says_nothing("specificity", target_specificity, allowed, below, confidence)
     if low is not None and high is not None and high <= low:
         both = candidates[(candidates >= high) & (candidates <= low)]
         low = high = float(both[np.abs(both - (low + high) / 2).argmin()])
@@ -365,10 +366,27 @@ def _allowed(
             got += f" of {images} images (those of a patient count once, and so do copies)"
         raise DataError(
             f"expected at least {least_count(target, confidence)} {what} {where} to promise a "
-            f"{name} of {target:g}, got {got}: take more images, ask for less, or give "
-            "--confidence 0, which promises nothing"
+            f"{name} of {target:g}, got {got}: take more images, ask for less{_OR_NOTHING}"
         )
     return allowed
+
+
+def _says_nothing(
+    name: str, target: float, allowed: int, cases: Values, confidence: float
+) -> DataError:
+    """Of a threshold so near the end of the scale that every image has the same answer."""
+    sign, end, extreme = (
+        ("positive", "lowest", cases.min())
+        if name == "sensitivity"
+        else ("negative", "highest", cases.max())
+    )
+    wrong = int((cases == extreme).sum())
+    return DataError(
+        f"expected a threshold with a {name} of {target:g} that tells images apart, got none: at "
+        f"most {allowed} of {len(cases)} {sign}s may be wrong, and the {end} score of all images, "
+        f"{extreme:.4f}, is that of {wrong}: look at those, take more images, ask for less"
+        f"{_OR_NOTHING if confidence else ''}"
+    )
 
 
 def threshold_table(

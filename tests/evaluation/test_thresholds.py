@@ -185,20 +185,53 @@ def test_a_perfect_classifier_is_split_in_the_middle():
     assert point.negative_below == point.positive_from == pytest.approx(0.5)
 
 
-def test_an_inverted_classifier_still_reaches_its_target():
-    point = reached(1 - SCORES, POSITIVE, "ill", target_sensitivity=1.0)
-    assert rates(1 - SCORES, POSITIVE, point.positive_from)[0] == 1
-    point = reached(1 - SCORES, POSITIVE, "ill", target_specificity=1.0)
-    assert rates(1 - SCORES, POSITIVE, point.positive_from)[1] == 1
+def test_an_inverted_classifier_reaches_a_target_by_one_answer_alone():
+    with pytest.raises(
+        DataError, match=r"at most 0 of 4 positives .* lowest .* 0\.1000, is that of 1"
+    ):
+        reached(1 - SCORES, POSITIVE, "ill", target_sensitivity=1.0)
+    with pytest.raises(
+        DataError, match=r"at most 0 of 4 negatives .* highest .* 0\.9000, is that of 1"
+    ):
+        reached(1 - SCORES, POSITIVE, "ill", target_specificity=1.0)
+    point = reached(1 - SCORES, POSITIVE, "ill", target_sensitivity=0.75, target_specificity=0.75)
+    assert rates(1 - SCORES, POSITIVE, point.negative_below)[0] == 0.75
+    assert rates(1 - SCORES, POSITIVE, point.positive_from)[1] == 0.75
 
 
 def test_ties_and_the_ends_of_the_scale():
     scores = np.array([0.0, 0.0, 1.0, 1.0])
     positive = np.array([False, True, False, True])
-    point = reached(scores, positive, "ill", target_sensitivity=1.0)
-    assert point.positive_from == 0
-    with pytest.raises(DataError, match=r"specificity of 0\.9, the highest has 0\.5000"):
+    assert reached(scores, positive, "ill", target_sensitivity=0.5).positive_from == 0.5
+    assert reached(scores, positive, "ill", target_specificity=0.5).positive_from == 0.5
+    with pytest.raises(
+        DataError, match=r"at most 0 of 2 positives .* lowest .* 0\.0000, is that of 1"
+    ):
+        reached(scores, positive, "ill", target_sensitivity=1.0)
+    with pytest.raises(
+        DataError, match=r"at most 0 of 2 negatives .* highest .* 1\.0000, is that of 1"
+    ):
         reached(scores, positive, "ill", target_specificity=0.9)
+
+
+@pytest.mark.parametrize("positives", [29, 45])
+def test_one_score_at_the_end_of_the_scale_leaves_nothing_to_promise(positives):
+    """As int8 rounds a score; no mistake is allowed among so few."""
+    positive = np.arange(100) < positives
+    scores = np.where(positive, 0.9, 0.1).astype(np.float32)
+    scores[0] = 0
+    with pytest.raises(
+        DataError, match=rf"sensitivity .* at most 0 of {positives} positives .* 0,"
+    ):
+        choose_operating_point(scores, positive, "ill", target_sensitivity=0.9)
+    assert reached(scores, positive, "ill", target_sensitivity=0.9).positive_from > 0.1
+    for highest in (255 / 256, 1):
+        end = 1 - scores
+        end[0] = highest
+        with pytest.raises(
+            DataError, match=r"specificity .* tells images apart, .* --confidence 0,"
+        ):
+            choose_operating_point(end, ~positive, "ill", target_specificity=0.9)
 
 
 @pytest.mark.parametrize(
