@@ -114,9 +114,11 @@ def compare_with_promise(
     # Uncertain and unknown images go to a person, so nobody is missed by them, or called ill.
     found = [answer != "negative" for answer, truth in known if truth == point.positive]
     cleared = [answer != "positive" for answer, truth in known if truth != point.positive]
+    # Without a confidence a target was reached where it was chosen, and nothing was promised.
+    promised = bool(point.confidence)
     return (
-        _kept("sensitivity", found, point.target_sensitivity),
-        _kept("specificity", cleared, point.target_specificity),
+        _kept("sensitivity", found, point.target_sensitivity if promised else None),
+        _kept("specificity", cleared, point.target_specificity if promised else None),
     )
 
 

@@ -1,6 +1,7 @@
 """Promises against what was confirmed in the field."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_a_broken_promise_is_noticed():
     found = [broken(seed, 0.7, 0.5) for seed in range(60)]
     assert sum(one[0] is not None and one[0] <= 100 for one in found) >= 57
     assert sum(one[1] is not None and one[1] <= 100 for one in found) >= 57
+
+
+@pytest.mark.parametrize("confidence", [0.0, None])
+def test_what_was_not_promised_cannot_be_broken(confidence):
+    answers, confirmed = field(np.random.default_rng(1), 0.3, 0.3)
+    point = replace(POINT, confidence=confidence)
+    kept = compare_with_promise(answers, confirmed, LABELS, point)
+    assert [(one.target, one.broken_after) for one in kept] == [(None, None)] * 2
+    assert kept_text(kept).count("; nothing was promised of it") == 2
 
 
 def test_figures_by_hand():
