@@ -30,6 +30,14 @@ def monitor(
             metavar="FILE",
         ),
     ] = None,
+    group_column: Annotated[
+        str | None,
+        option(
+            MODEL,
+            "That table's column of groups (patients), each of which counts once.",
+            metavar="NAME",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         option(OUTPUT, "Write a page that shows it: HTML that needs nothing else.", metavar="FILE"),
@@ -44,7 +52,7 @@ def monitor(
 
     if output is not None:
         check_absent(output, force)
-    found = monitor(results, model, confirmed)
+    found = monitor(results, model, confirmed, group_column)
     if output is not None:
         from kit.model.model_file import read_model_file
         from kit.report.monitored import render_monitored

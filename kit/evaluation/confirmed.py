@@ -1,9 +1,10 @@
 """Whether a promise holds in the field, as far as somebody has confirmed what the images show.
 
-A bet against the promise is placed on every confirmed image: it wins where the model is wrong more
-often than was promised. As long as the promise holds, its capital reaches 1 / q with a probability
-of at most q, however often somebody looks (A. Wald 1945; I. Waudby-Smith and A. Ramdas, "Estimating
-means of bounded random variables by betting", 2023).
+A bet against the promise is placed on every confirmed image, or patient, as the promise counts
+them: it wins where the model is wrong more often than was promised. As long as the promise holds,
+its capital reaches 1 / q with a probability of at most q, however often somebody looks (A. Wald
+1945; I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting",
+2023).
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Kept:
 
     Attributes:
         name: `sensitivity` or `specificity`.
-        share: found so far, with its interval.
+        share: found so far, with its interval; of patients where they are known.
         target: what was promised; None: nothing was.
-        broken_after: number of confirmed images of this kind after which it was called broken;
-            None: it was not.
+        broken_after: number of confirmed positives (negatives of a specificity) after which it was
+            called broken; None: it was not.
     """
 
     name: str
@@ -54,11 +55,21 @@ class Kept:
         }
 
 
-def read_confirmed(path: Path) -> dict[str, str]:
-    """The truth of each image by its path, from a table with the columns `image` and `truth`.
+def read_confirmed(
+    path: Path, group_column: str | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What a table with the columns `image` and `truth` says.
+
+    Args:
+        path: a CSV file.
+        group_column: its column of groups (patients); an empty cell: the image stands for itself.
+
+    Returns:
+        The truth of each image by its path, and the group of each that has one.
 
     Raises DataError where it cannot be read, or says two things of one image.
     """
+    columns = ("truth",) if group_column is None else ("truth", group_column)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
@@ -66,22 +77,25 @@ def read_confirmed(path: Path) -> dict[str, str]:
             reader = csv.DictReader(
                 file, delimiter=";" if first.count(";") > first.count(",") else ","
             )
-            if not {"image", "truth"} <= {*(reader.fieldnames or ())}:
-                raise DataError(f"{path}: expected a table with the columns image and truth")
-            found: dict[str, str] = {}
+            if not {"image", *columns} <= {*(reader.fieldnames or ())}:
+                raise DataError(
+                    f"{path}: expected a table with the columns image and {' and '.join(columns)}"
+                )
+            truths: dict[str, str] = {}
+            groups: dict[str, str] = {}
             for row in reader:
-                image, truth = (str(row[name] or "").strip() for name in ("image", "truth"))
-                if not truth:
-                    continue
-                if found.setdefault(image, truth) != truth:
-                    raise DataError(
-                        f"{path}: line {reader.line_num}: expected one truth for {image}, got "
-                        f"{found[image]} and {truth}"
-                    )
+                image = str(row["image"] or "").strip()
+                for column, known in zip(columns, (truths, groups), strict=False):
+                    value = str(row[column] or "").strip()
+                    if value and known.setdefault(image, value) != value:
+                        raise DataError(
+                            f"{path}: line {reader.line_num}: expected one {column} for {image}, "
+                            f"got {known[image]} and {value}"
+                        )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: expected a table that can be read: {reason}") from error
-    return found
+    return truths, groups
 
 
 def compare_with_promise(
@@ -89,14 +103,19 @@ def compare_with_promise(
     confirmed: Mapping[str, str],
     labels: Sequence[str],
     point: OperatingPoint,
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[Kept, ...]:
     """Sensitivity and specificity so far, against what was promised.
 
+    A patient counts once, as in the promise: right where the answer to every confirmed image is.
+
     Args:
-        answers: image and answer (`positive`, `negative`, `uncertain`, `unknown`), oldest first.
+        answers: image and answer (`positive`, `negative`, `uncertain`, `unknown`), oldest first. An
+            image that was answered again counts once, by the last answer.
         confirmed: the truth of images, a label of the model each.
         labels: the model's labels.
         point: the operating point, with what it promises.
+        groups: the group (patient) of images; one without stands for itself.
 
     Raises DataError where a truth is none of the labels, or nothing is confirmed.
     """
@@ -105,20 +124,26 @@ def compare_with_promise(
             f"expected truths of {', '.join(labels)}, got {', '.join(strangers[:5])}: name them as "
             "the model does"
         )
-    known = [(answer, confirmed[image]) for image, answer in answers if image in confirmed]
+    known = {image: answer for image, answer in answers if image in confirmed}
     if not known:
         raise DataError(
             f"expected confirmed images among the {len(answers)} that were answered, none of "
             f"{len(confirmed)} is: their paths have to be written as in the results"
         )
-    # Uncertain and unknown images go to a person, so nobody is missed by them, or called ill.
-    found = [answer != "negative" for answer, truth in known if truth == point.positive]
-    cleared = [answer != "positive" for answer, truth in known if truth != point.positive]
+    found: dict[tuple[str, str], bool] = {}
+    cleared: dict[tuple[str, str], bool] = {}
+    for image, answer in known.items():
+        # Uncertain and unknown images go to a person, so nobody is missed by them, or called ill.
+        ill = confirmed[image] == point.positive
+        right, wrong = (found, "negative") if ill else (cleared, "positive")
+        group = (groups or {}).get(image)
+        case = ("image", image) if group is None else ("group", group)
+        right[case] = right.get(case, True) and answer != wrong
     # Without a confidence a target was reached where it was chosen, and nothing was promised.
     promised = bool(point.confidence)
     return (
-        _kept("sensitivity", found, point.target_sensitivity if promised else None),
-        _kept("specificity", cleared, point.target_specificity if promised else None),
+        _kept("sensitivity", [*found.values()], point.target_sensitivity if promised else None),
+        _kept("specificity", [*cleared.values()], point.target_specificity if promised else None),
     )
 
 
@@ -150,8 +175,9 @@ def kept_text(kept: Sequence[Kept]) -> str:
                 "is broken"
             )
         else:
+            kind = "positives" if one.name == "sensitivity" else "negatives"
             lines.append(
                 f"  {one.name} {one.share}; {one.target:g} was promised: THE PROMISE IS BROKEN, "
-                f"noticed after {one.broken_after} confirmed images"
+                f"noticed after {one.broken_after} confirmed {kind}"
             )
     return "\n".join(lines)

@@ -218,6 +218,7 @@ def monitor(
     results: Sequence[str | os.PathLike[str]],
     model: str | os.PathLike[str],
     confirmed: str | os.PathLike[str] | None = None,
+    group_column: str | None = None,
 ) -> Monitored:
     """Compares the results of weeks with what a model's card keeps of the images it was set up on.
 
@@ -225,11 +226,15 @@ def monitor(
         results: CSV files of `kit-label --output`, the oldest first.
         model: the file that gave these answers.
         confirmed: a table with the columns `image` and `truth`; see kit.evaluation.confirmed.
+        group_column: its column of groups (patients), each of which counts once.
 
     Raises:
         ModelFileError: the model cannot be read, or its card keeps nothing to compare with.
         DataError: a table cannot be read, none of the rows is of this model, or none is confirmed.
+        ValueError: a column without a table.
     """
+    if group_column is not None and confirmed is None:
+        raise ValueError("expected --confirmed beside --group-column, which names its column")
     file = read_model_file(model)
     card, digest = file.card, file.digest
     reference = {} if card is None else card.reference
@@ -255,8 +260,8 @@ def monitor(
         if card is None or card.operating_point is None:
             raise ModelFileError(f"{model}: expected an operating point to confirm, it has none")
         answers = [(row.image, row.answer) for row in rows]
-        truths = read_confirmed(Path(confirmed))
-        kept = compare_with_promise(answers, truths, card.labels, card.operating_point)
+        truths, groups = read_confirmed(Path(confirmed), group_column)
+        kept = compare_with_promise(answers, truths, card.labels, card.operating_point, groups)
     # Of rows that an earlier kit wrote, some are not known.
     known = {name for row in rows for name in row.values}
     names = [name for name in _WATCHED if name in reference and name in known]

@@ -43,6 +43,40 @@ def test_a_broken_promise_is_noticed():
     assert sum(one[1] is not None and one[1] <= 100 for one in found) >= 57
 
 
+def test_patients_with_several_images_count_once():
+    """Nine in ten patients are right, as promised; of the others all five images are wrong."""
+    false_alarms = {"patients": 0, "images": 0}
+    for seed in range(300):
+        right = np.random.default_rng(seed).random(200) < 0.9
+        images = [f"{patient}/{number}" for patient in range(200) for number in range(5)]
+        answers = [
+            (image, "positive" if right[index // 5] else "negative")
+            for index, image in enumerate(images)
+        ]
+        groups = {image: image.partition("/")[0] for image in images}
+        for name, known in (("patients", groups), ("images", None)):
+            kept = compare_with_promise(answers, dict.fromkeys(images, "ill"), LABELS, POINT, known)
+            false_alarms[name] += kept[0].broken_after is not None
+    assert false_alarms["patients"] <= 0.05 * 300 < false_alarms["images"]
+
+
+def test_a_patient_is_right_where_every_image_is():
+    answers = [("a1", "positive"), ("b1", "positive"), ("a2", "negative"), ("c", "negative")]
+    answers += [("d1", "negative"), ("d2", "positive"), ("a", "positive")]
+    confirmed = dict.fromkeys(("a1", "a2", "b1", "c", "a"), "ill") | {"d1": "well", "d2": "well"}
+    groups = {"a1": "a", "a2": "a", "b1": "b", "d1": "d", "d2": "d"}
+    sensitivity, specificity = compare_with_promise(answers, confirmed, LABELS, POINT, groups)
+    assert (sensitivity.share.correct, sensitivity.share.n) == (2, 4)  # the image a is no group
+    assert (specificity.share.correct, specificity.share.n) == (0, 1)
+
+
+def test_an_image_that_was_answered_again_counts_once():
+    answers = [("a", "negative"), ("b", "positive")] * 40 + [("a", "uncertain")]
+    confirmed = {"a": "ill", "b": "ill"}
+    sensitivity, _ = compare_with_promise(answers, confirmed, LABELS, POINT)
+    assert (sensitivity.share.correct, sensitivity.share.n) == (2, 2)
+
+
 @pytest.mark.parametrize("confidence", [0.0, None])
 def test_what_was_not_promised_cannot_be_broken(confidence):
     answers, confirmed = field(np.random.default_rng(1), 0.3, 0.3)
@@ -68,7 +102,13 @@ def test_figures_by_hand():
 def test_a_table_as_a_spreadsheet_writes_it(tmp_path):
     path = tmp_path / "confirmed.csv"
     path.write_text("\ufeffimage;truth;by\r\na.png;ill;x\r\nb.png;;\r\na.png;ill;y\r\n", "utf-8")
-    assert read_confirmed(path) == {"a.png": "ill"}
+    assert read_confirmed(path) == ({"a.png": "ill"}, {})
+    with pytest.raises(DataError, match=r"line 4: expected one by for a\.png, got x and y"):
+        read_confirmed(path, "by")
+    path.write_text("image,truth,patient\na,ill,7\nb,well,\na,ill,7\n")
+    assert read_confirmed(path, "patient") == ({"a": "ill", "b": "well"}, {"a": "7"})
+    with pytest.raises(DataError, match="with the columns image and truth and name"):
+        read_confirmed(path, "name")
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("image", "truth"), ("a", "ill"), ("a", "well")])
     with pytest.raises(DataError, match="line 3: expected one truth for a, got ill and well"):

@@ -241,6 +241,16 @@ def test_what_was_confirmed_is_held_to_the_promise(model, field, tmp_path):
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 1
     assert "THE PROMISE IS BROKEN" in done.stdout
+    # They were all of one patient, which says little.
+    with confirmed.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "truth", "patient"))
+        writer.writerows((row["image"], "red", "7") for row in answers)
+    done = CliRunner().invoke(app, [*asked, "--group-column", "patient"])
+    assert done.exit_code == 0, done.stdout
+    assert "N=1)" in done.stdout
+    alone = CliRunner().invoke(app, [*asked[:4], "--group-column", "patient"])
+    assert alone.exit_code == 2 and "expected --confirmed beside --group-column" in alone.stderr
 
 
 @pytest.mark.tf
