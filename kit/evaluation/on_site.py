@@ -135,15 +135,18 @@ def adjust_on_site(
     if limit is None and card.screening is not None:
         limit = card.screening.unfamiliarity_threshold
     changes["reference"] = reference_of(answers, card.labels, point, limit)
+    # What was measured of the thresholds before would be told of the new ones.
+    measured = {}
     if operation is not None:
         changes["operating_point"] = operation.point.to_json()
-        measured = {"operating_point": {ON_SITE: operation.to_json()}}
-        changes["metrics"] = {**card.metrics, **measured}
+        measured["operating_point"] = {ON_SITE: operation.to_json()}
     if unfamiliarity is not None and card.screening is not None:
+        measured["unknown"] = {ON_SITE: unfamiliarity[1].to_json("accepted")}
         changes["screening"] = {
             "unfamiliarity_threshold": unfamiliarity[0],
             "activation_map": card.screening.activation_map,
         }
+    changes["metrics"] = {**card.metrics, **measured}
     content = with_card_fields(Path(model).read_bytes(), changes)
     return Adjusted(content, len(answers), operation, table, curve, unfamiliarity)
 

@@ -251,7 +251,7 @@ class Screening:
 
     Attributes:
         unfamiliarity_threshold: above it an image is unknown; 0 up, where 1 is a typical training
-            image. Chosen so that 95 % of the validation images are below.
+            image. Chosen for 95 % of the validation part, or of the images of `kit calibrate`.
         activation_map: whether there is one; a network without global average pooling has none.
     """
 

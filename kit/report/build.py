@@ -14,6 +14,7 @@ from kit.data import PARTS, Dataset
 from kit.errors import ConversionError
 from kit.evaluation.evaluate import ModelEvaluation
 from kit.evaluation.metrics import Accuracy, Evaluation
+from kit.evaluation.on_site import ON_SITE
 from kit.evaluation.ranking import Ranking
 from kit.evaluation.thresholds import Operation
 from kit.export.exported import Exported
@@ -37,6 +38,11 @@ from kit.runtime import Classifier
 from kit.runtime.machine import machine_kind
 
 _PAIRS = 12
+_PLACES = {
+    "validation": "the validation part",
+    "test": "the test part",
+    ON_SITE: "the place of its use",
+}
 _WITHHELD = "(an image)"
 _OF_A_FILE = "left out "  # how a warning begins that names one file
 
@@ -260,6 +266,8 @@ def _of_file(
         no_heat=no_heat,
         unknown=scored.unknown,
         accepted=tuple(_accepted(screening)),
+        point_from=_PLACES[_chosen_on(metrics, "operating_point")],
+        limit_from=_PLACES[_chosen_on({} if screening is None else screening.metrics, "unknown")],
         intended_use="" if card is None else card.intended_use,
         limits=told_limits,
         subgroups=subgroups,
@@ -305,15 +313,20 @@ def _screened(
     return Screened(label, stated is not None, scored.table(label, prevalence))
 
 
+def _chosen_on(metrics: Mapping[str, Any], name: str) -> str:
+    """Which of the images that a card has figures of a threshold was chosen on."""
+    return ON_SITE if ON_SITE in metrics.get(name, {}) else "validation"
+
+
 def _operations(
     scored: ModelEvaluation, metrics: Mapping[str, Any], where: str
 ) -> Iterator[OperationRow]:
-    """On the validation part, by the card, then on the images of the report."""
+    """On what it was chosen on, by the card, then on the images of the report."""
     if scored.operation is None:
         return
-    chosen_on = metrics.get("operating_point", {}).get("validation")
-    if chosen_on is not None:
-        yield _operation_row("the validation part (chosen on it)", chosen_on)
+    part = _chosen_on(metrics, "operating_point")
+    if figures := metrics.get("operating_point", {}).get(part):
+        yield _operation_row(f"{_PLACES[part]} (chosen on it)", figures)
     yield _operation_row(where, scored.operation.to_json())
 
 
@@ -336,7 +349,7 @@ def _accepted(screening: ModelCard | None) -> Iterator[tuple[str, Accuracy]]:
     if screening is None:
         return
     for part, found in screening.metrics.get("unknown", {}).items():
-        yield f"the {part} part", Accuracy(found["correct"], found["n"], *found["interval_95"])
+        yield _PLACES[part], Accuracy(found["correct"], found["n"], *found["interval_95"])
 
 
 def _model_text(card: ModelCard) -> str:

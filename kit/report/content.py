@@ -144,6 +144,8 @@ class Report:
         no_heat: why there are no heat maps; empty where there are, or no pictures.
         unknown: how images of something else are told; None: not measured.
         accepted: images that a screening file does not call unknown, by which they are.
+        point_from: whose images the operating point was chosen on.
+        limit_from: whose images the limit of the unknown was chosen on.
         intended_use: as its maker said it.
         limits: what follows from the data.
         subgroups: figures of each subgroup of the images.
@@ -173,6 +175,8 @@ class Report:
     no_heat: str
     unknown: UnknownFigures | None
     accepted: tuple[tuple[str, Accuracy], ...]
+    point_from: str
+    limit_from: str
     intended_use: str
     limits: tuple[str, ...]
     subgroups: tuple[Subgroup, ...] = ()

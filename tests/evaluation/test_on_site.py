@@ -170,6 +170,9 @@ def test_unlabelled_images_choose_the_limit_of_the_unknown_alone(screening_model
     before = old.screening.unfamiliarity_threshold
     assert threshold != before
     assert card.history[0]["before"]["unfamiliarity_threshold"] == before
+    assert {*old.metrics["unknown"]} == {"validation", "test"}
+    measured = {**old.metrics, "unknown": {"on_site": accepted.to_json("accepted")}}
+    assert card.metrics == json.loads(json.dumps(measured))
     with Classifier.open(new) as classifier:
         answers = list(classifier.classify_files(sorted(images.rglob("*.png"))))
     assert sum(bool(answer.unknown) for answer in answers) == 5

@@ -580,6 +580,28 @@ def test_a_run_with_a_screening_file(run):
     assert "this file rejects nothing" in plain.text("card")
 
 
+def test_thresholds_that_were_chosen_on_site(run):
+    record, dataset, exported, trial = run
+    point = OperatingPoint("red", 0.5, 0.5, 0.9, confidence=0.95, positives=40, negatives=60)
+    red = exported.card.labels.index("red")
+    here = Operation.of(point, exported.scores[:, red], trial.truth == red).to_json()
+    found = {"accepted": 0.9, "n": 10, "correct": 9, "interval_95": [0.6, 0.98]}
+    card = replace(
+        exported.card,
+        operating_point=point,
+        screening=Screening(1.5, True),
+        metrics={"operating_point": {"on_site": here}, "unknown": {"on_site": found}},
+    )
+    files = {"model.tflite": replace(exported, card=card)}
+    page = Page(render(of_run(record, dataset, files, trial)))
+    rows = page.table("operating-point")[1:]
+    assert [row[0] for row in rows] == ["the place of its use (chosen on it)", "the test part"]
+    assert "like those of the place of its use reach this" in page.text("operating-point")
+    assert "95 % of the images of the place of its use" in page.text("unknown")
+    told = page.text("operating-point") + page.text("unknown")
+    assert "validation part" not in told
+
+
 def test_phases():
     assert phase_ends(HISTORY) == (4, 7)
     plain = [{key: value for key, value in r.items() if key != "phase"} for r in HISTORY]
