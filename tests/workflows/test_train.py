@@ -270,6 +270,8 @@ def test_gates():
     files = {"float32": exported(0.9), "int8": exported(0.87), "int16x8": exported(0.95)}
     Gates().check(files, ["int8"])
     Gates(max_accuracy_drop=0.04, assert_accuracy_at_least=0.87).check(files, ["int8", "int16x8"])
+    just = {"float32": exported(0.95), "int8": exported(0.94)}
+    Gates(max_accuracy_drop=0.01).check(just, ["int8"])
     with pytest.raises(AccuracyError, match=r"int8 to lose at most 0\.0200 .* lost 0\.0300"):
         Gates(max_accuracy_drop=0.02).check(files, ["int16x8", "int8"])
     with pytest.raises(AccuracyError, match=r"at least 0\.9000, int8 has 0\.8700"):
