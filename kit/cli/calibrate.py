@@ -39,7 +39,8 @@ def calibrate(
         str,
         option(
             DATA,
-            "Take groups (patients) from paths, by the first group of this regular expression.",
+            "Take groups (patients) from paths, by the first group of this regular expression. By "
+            "default the training's, unless --group-column is given.",
             metavar="REGEX",
         ),
     ] = "",

@@ -49,7 +49,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--path-column", metavar="NAME", help="The table's column of paths (by default path).")
     add("--label-column", metavar="NAME", help="The table's column of labels (by default label).")
     add("--group-column", metavar="NAME", help="The table's column of patients.")
-    add("--group-regex", metavar="REGEX", help="Take patients from paths by this expression.")
+    add(
+        "--group-regex",
+        metavar="REGEX",
+        help="Take patients from paths by this expression (by default the training's).",
+    )
     add(
         "--note",
         metavar="TEXT",

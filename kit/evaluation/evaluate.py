@@ -24,6 +24,8 @@ from kit.model.spec import ModelCard
 from kit.reporting import Reporter, Silent
 from kit.runtime import Answer, Classifier, Failure
 
+LEARNT_FROM = "these are the images that the model was trained on"
+
 
 @dataclass(frozen=True)
 class ModelEvaluation:
@@ -199,20 +201,15 @@ def evaluate_model(
     card = classifier.file.card
     if part is not None:
         dataset = _only(dataset, part, card, data or DataSettings())
-    elif card is not None and card.dataset.get("fingerprint") == dataset.fingerprint:
+    elif is_learnt_from(card, dataset):
         warnings.append(
-            "these are the images that the model was trained on: its accuracy on new ones is "
-            "lower; --part test scores only those that it never saw"
+            f"{LEARNT_FROM}: its accuracy on new ones is lower; --part test scores only those that "
+            "it never saw"
         )
     if (flattered := corrected_tests(dataset)) is not None:
         warnings.append(flattered)
-    regex = "" if card is None else card.dataset.get("group_regex", "")
-    if regex and not any(re.search(regex, image.path) for image in dataset.images):
-        warnings.append(
-            f"none of these images matches the training's group pattern {regex!r}: intervals are "
-            "as if each were of a patient of its own"
-        )
-        regex = ""
+    regex, unmatched = training_groups(card, dataset)
+    warnings += unmatched
     paths = [image.path for image in dataset.images]
     answers, unreadable = answer_files(classifier, dataset.root, paths, reporter)
     dataset = dataset.without(unreadable)
@@ -252,6 +249,22 @@ def evaluate_model(
             for name in (data or DataSettings()).subgroups()
         },
     )
+
+
+def is_learnt_from(card: ModelCard | None, dataset: Dataset) -> bool:
+    """Whether these are the images of a model's training, all of them."""
+    return card is not None and card.dataset.get("fingerprint") == dataset.fingerprint
+
+
+def training_groups(card: ModelCard | None, dataset: Dataset) -> tuple[str, list[str]]:
+    """The training's pattern of groups; empty, and a warning, where it matches none of these."""
+    regex: str = "" if card is None else card.dataset.get("group_regex", "")
+    if not regex or any(re.search(regex, image.path) for image in dataset.images):
+        return regex, []
+    return "", [
+        f"none of these images matches the training's group pattern {regex!r}: each counts as if "
+        "it were of a patient of its own"
+    ]
 
 
 def _tell_unknown(

@@ -22,7 +22,15 @@ from typing import Any
 from kit.data import DataSettings, load_dataset
 from kit.data.split import cases_of, groups_of
 from kit.errors import DataError, ModelFileError
-from kit.evaluation.evaluate import answer_files, check_positive, scores_of, truth_of
+from kit.evaluation.evaluate import (
+    LEARNT_FROM,
+    answer_files,
+    check_positive,
+    is_learnt_from,
+    scores_of,
+    training_groups,
+    truth_of,
+)
 from kit.evaluation.metrics import Accuracy
 from kit.evaluation.monitoring import reference_of
 from kit.evaluation.thresholds import (
@@ -102,7 +110,8 @@ def adjust_on_site(
         targets: what the operating point has to reach. None: it stays, and the limit of the unknown
             alone is chosen, for which images need no labels.
         data: where labels and groups come from; default: folders.
-        group_regex: see kit.data.SplitSettings.
+        group_regex: see kit.data.SplitSettings. Empty: the training's, unless `data` has a column
+            of groups.
         reporter: progress.
 
     Raises:
@@ -171,7 +180,16 @@ def _operate(
 ) -> tuple[list[Answer], Operation, tuple[ThresholdFigures, ...], tuple[ThresholdFigures, ...]]:
     """What the model gives, the new operating point, the table and the curve."""
     dataset = load_dataset(images, data, classifier.labels)
-    for line in dataset.warnings:
+    warnings = list(dataset.warnings)
+    if is_learnt_from(classifier.file.card, dataset):
+        warnings.append(
+            f"{LEARNT_FROM}: what is promised here does not hold for new ones; give images that it "
+            "has not learnt from"
+        )
+    if not group_regex and (data is None or data.group_column is None):
+        group_regex, unmatched = training_groups(classifier.file.card, dataset)
+        warnings += unmatched
+    for line in warnings:
         reporter.warn(line)
     label = classifier.labels.index(targets.positive)
     paths = [image.path for image in dataset.images]

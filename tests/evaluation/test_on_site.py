@@ -15,11 +15,11 @@ from training_fixtures import Listener, colour_card, package
 from typer.testing import CliRunner
 
 from kit.cli.app import app
-from kit.data import DataSettings
+from kit.data import DataSettings, load_dataset
 from kit.errors import DataError, ModelFileError
 from kit.evaluation import Operation, Targets, evaluate_model
 from kit.evaluation.on_site import adjust_on_site, adjusted_text
-from kit.model.model_file import digest_of, read_model_file
+from kit.model.model_file import digest_of, read_model_file, with_card_fields
 from kit.model.spec import OperatingPoint
 from kit.runtime import Classifier
 
@@ -204,6 +204,34 @@ def test_one_patient_is_no_crowd(model, clinic):
     said = r"at least 29 independent positives among the images .* got 1 of 41 images"
     with pytest.raises(DataError, match=said):
         adjust_on_site(model, clinic, NOTE, targets=TARGETS, group_regex="(.).*png")
+
+
+def trained_on(model, images, pattern):
+    """The same file, whose card says that it was trained on these, with this pattern of groups."""
+    told = {"fingerprint": load_dataset(images).fingerprint, "group_regex": pattern}
+    model.write_bytes(with_card_fields(model.read_bytes(), {"dataset": told}))
+    return model
+
+
+def test_images_of_the_training_are_warned_of(model, clinic):
+    listener = Listener()
+    trained = trained_on(model, clinic, "nobody")
+    adjust_on_site(trained, clinic, NOTE, targets=TARGETS, reporter=listener)
+    for said in ("the images that the model was trained on", "group pattern 'nobody'"):
+        assert any(said in line for line in listener.warned)
+
+
+def test_patients_are_told_apart_as_in_the_training(model, clinic, tmp_path):
+    trained = trained_on(model, clinic, "(.).*png")
+    with pytest.raises(DataError, match=r"at least 29 independent positives .* got 1 of 41"):
+        adjust_on_site(trained, clinic, NOTE, targets=TARGETS)
+    table = tmp_path / "table.csv"
+    paths = [path.relative_to(clinic).as_posix() for path in clinic.rglob("*.png")]
+    rows = [f"{path},{path.partition('/')[0]},{path}" for path in paths]
+    table.write_text("\n".join(["path,label,patient", *rows]) + "\n")
+    data = DataSettings(table, group_column="patient")
+    point = adjust_on_site(trained, clinic, NOTE, targets=TARGETS, data=data).operation.point
+    assert point.positives == 40
 
 
 def test_copies_of_a_few_images_promise_nothing(model, clinic, tmp_path):
