@@ -19,6 +19,7 @@ Weights = npt.NDArray[np.int64]
 
 RESAMPLES = 2000
 """Resamples of a bootstrap; each end of its 95 % interval then rests on 50 of them."""
+_FEW_GROUPS = 20
 _Z = 1.959963984540054  # 0.975 quantile of the normal distribution
 
 
@@ -54,7 +55,10 @@ class Auc:
         logit, so that the interval stays within 0 and 1. With groups (patients) images are not
         independent, and groups are resampled (percentile bootstrap). Either finds no spread at all
         in a perfect ranking: there, and with a single positive or negative, it is R. G. Newcombe's
-        score interval (2006, method 5), each group counted once.
+        score interval (2006, method 5), each group counted once. So it is with fewer than 20 groups
+        of a class, where that is wider: of 120 draws with 1 to 19 positive patients of 1 to 5
+        images, and 60 negative ones, 94 % or more then held the true area. The bootstrap alone held
+        it in 20 to 39 % of draws with one such patient, and in 78 to 82 % with five.
 
         Args:
             scores: float `[images]`, higher for positives.
@@ -81,9 +85,11 @@ class Auc:
         elif variance > 0 and 0 < value < 1:
             method = "DeLong"
             found = _logit_interval(value, math.sqrt(variance))
-        if found is None or found[0] == found[1]:
-            method = "Newcombe"
-            found = _newcombe(value, *counts)
+        few = groups is not None and min(counts) < _FEW_GROUPS
+        if few or found is None or found[0] == found[1]:
+            other = _newcombe(value, *counts)
+            if found is None or other[1] - other[0] >= found[1] - found[0]:
+                method, found = "Newcombe", other
         low, high = min(found[0], value), max(found[1], value)
         return cls(value, low, high, positives, negatives, method)
 

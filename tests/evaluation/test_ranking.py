@@ -153,6 +153,22 @@ def test_groups_of_copies_widen_the_interval():
     assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.2)
 
 
+@pytest.mark.parametrize("patients", [1, 2])
+def test_few_patients_are_few_however_many_images_they_have(patients):
+    from scipy.stats import norm
+
+    random = np.random.default_rng(13)
+    group = np.arange(patients + 40).repeat(4)
+    positive, names = group < patients, [str(one) for one in group]
+    covered = 0
+    for _ in range(40):
+        effect, noise = random.normal(size=patients + 40)[group], random.normal(size=len(group))
+        scores = math.sqrt(0.8) * effect + math.sqrt(0.2) * noise + 1.5 * positive
+        found = Auc.of(scores, positive, names)
+        covered += found.low <= norm.cdf(1.5 / math.sqrt(2)) <= found.high
+    assert covered >= 0.9 * 40
+
+
 def test_a_perfect_ranking_of_groups_counts_groups():
     positive = np.arange(40) < 20
     groups = [str(index // 10) for index in range(40)]
