@@ -20,7 +20,8 @@ fun factsOf(context: Context, card: ModelCard, sizeBytes: Int): String {
         card.screening?.let { text(R.string.facts_unknown) },
         card.scoreThreshold?.let { text(R.string.facts_threshold, percent(it)) },
         card.operatingPoint?.let {
-            text(R.string.facts_point, it.positive, percent(it.negativeBelow), percent(it.positiveFrom))
+            val (low, high) = percents(it.negativeBelow, it.positiveFrom)
+            text(R.string.facts_point, it.positive, low, high)
         },
         card.intendedUse.takeIf { it.isNotBlank() }?.let { text(R.string.facts_use, it) },
         card.created.takeIf { it.isNotBlank() }?.let { text(R.string.facts_created, it.take(10)) },

@@ -87,6 +87,14 @@ class ScreenTest {
     }
 
     @Test
+    fun theNumbersNextToAThresholdSayWhatTheAnswerSays() {
+        val point = mapOf("positive" to "a", "negative_below" to 0.2090, "positive_from" to 0.2090)
+        val screen = answering(listOf(floatArrayOf(0.2055f, 0.7945f)), "operating_point" to point)
+        assertEquals("a: negative", screen.text(R.id.headline))
+        assertEquals("Below 20.9 %; this image has 20.5 %", screen.text(R.id.detail))
+    }
+
+    @Test
     fun whatIsUnlikeTheTrainingIsUnknownWhateverItsScore() {
         val screening = mapOf("unfamiliarity_threshold" to 2, "activation_map" to false)
         val point = mapOf("positive" to "a", "negative_below" to 0.25, "positive_from" to 0.75)
