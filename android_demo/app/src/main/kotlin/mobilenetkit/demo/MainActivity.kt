@@ -235,7 +235,7 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
         val size = found.previewSize
         stage.showPreview(if (isTurned) Size(size.height, size.width) else size)
         placePreview()
-        found.start(texture, cameraRotation * 90, session::labelFrame) {
+        found.start(texture, cameraRotation * 90, session.frameLabeller()) {
             // Later, also from this thread: render() is at work, with a notice that it made before.
             preview.post {
                 if (camera === found) {

@@ -16,6 +16,7 @@ import mobilenetkit.classifier.Classification
 import mobilenetkit.classifier.Classifier
 import mobilenetkit.classifier.ClassifierException
 import mobilenetkit.classifier.Interpreter
+import mobilenetkit.classifier.Output
 import mobilenetkit.classifier.Pixels
 import mobilenetkit.classifier.selfTest
 
@@ -153,19 +154,30 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         }
     }
 
-    /** A camera's frame, made when there is time for it; from any thread. */
-    fun labelFrame(frame: () -> Pixels) {
-        val classifier = (model as? Model.Ready)?.classifier ?: return
-        if (!busy.compareAndSet(false, true)) return
-        val pixels = frame()
-        work({
-            try {
-                classifier.classify(pixels, TOP_K)
-            } finally {
-                busy.set(false)
+    /**
+     * What labels the frames of one camera, each by the mean of the last ones.
+     *
+     * It takes them from any thread; a frame is made when there is time for it.
+     */
+    fun frameLabeller(): (() -> Pixels) -> Unit {
+        val last = mutableListOf<Output>() // of one model; the worker's, as the next is
+        var before: Classifier? = null
+        return label@{ frame ->
+            val classifier = (model as? Model.Ready)?.classifier ?: return@label
+            if (!busy.compareAndSet(false, true)) return@label
+            val pixels = frame()
+            work({
+                try {
+                    if (classifier !== before) last.clear()
+                    if (last.size == SMOOTHED_FRAMES) last.removeAt(0)
+                    before = classifier
+                    classifier.classify(pixels, TOP_K, last)
+                } finally {
+                    busy.set(false)
+                }
+            }) { result ->
+                if (source == Source.CAMERA) show(result)
             }
-        }) { result ->
-            if (source == Source.CAMERA) show(result)
         }
     }
 
@@ -210,5 +222,6 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
 
     private companion object {
         const val TOP_K = 5
+        const val SMOOTHED_FRAMES = 3 // as kit-label --camera
     }
 }

@@ -11,6 +11,14 @@ import java.nio.ByteOrder
  */
 class Classification(val answer: Answer, val heatMap: HeatMap?, val latencyMs: Double)
 
+/**
+ * What a model gives for one image.
+ *
+ * @property scores one for each label.
+ * @property unfamiliarity null of a plain file.
+ */
+class Output(val scores: FloatArray, val unfamiliarity: Float?)
+
 /** A model file and pixels in, labels and scores out. Not for two threads at once. */
 class Classifier private constructor(
     val file: ModelFile,
@@ -24,13 +32,23 @@ class Classifier private constructor(
 
     val card: ModelCard get() = file.card
 
-    /** @throws ClassifierException the model fails when it runs. */
-    fun classify(pixels: Pixels, topK: Int = Int.MAX_VALUE): Classification {
+    /**
+     * @param last of the frames before, by whose mean with this one's the answer is made; this one's
+     *   is added to it.
+     * @throws ClassifierException the model fails when it runs.
+     */
+    fun classify(
+        pixels: Pixels,
+        topK: Int = Int.MAX_VALUE,
+        last: MutableList<Output> = mutableListOf(),
+    ): Classification {
         val start = System.nanoTime()
         run(fitPixels(pixels, card.preprocess))
         val latencyMs = (System.nanoTime() - start) / 1e6
-        val scores = toScores(output(SCORES), card.outputKind)
-        val unfamiliarity = card.screening?.let { output(UNFAMILIARITY).single() }
+        val own = toScores(output(SCORES), card.outputKind)
+        last += Output(own, card.screening?.let { output(UNFAMILIARITY).single() })
+        val scores = FloatArray(own.size) { label -> last.map { it.scores[label] }.average().toFloat() }
+        val unfamiliarity = card.screening?.let { last.map { it.unfamiliarity!! }.average().toFloat() }
         val answer = answer(card, scores, unfamiliarity, topK)
         val heatMap = if (card.screening?.activationMap == true) {
             val (rows, columns) = outputs[ACTIVATION_MAP].shape.subList(1, 3)
