@@ -1,4 +1,6 @@
+import base64
 import io
+import json
 import os
 import struct
 import sys
@@ -9,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
+from places import GOLDEN
 
 from kit.errors import ImageError
 from kit.runtime.images import read_image
 
 BROKEN = {"truncated_image.png", "broken.png", "decompression_bomb.gif"}
+JPEG_SCALES = json.loads((GOLDEN / "jpeg_scales.json").read_text(encoding="utf-8"))
 GREY_16_BIT = ("12in16bit.tif", "16bit.r.tif", "i_trns.png")
 
 
@@ -393,22 +397,23 @@ def test_other_arrays_are_refused(array):
 
 
 @pytest.mark.parametrize(
-    "size, resolution, wanted",
-    [
-        # 1/8 where both sides stay at least twice the input, else the next larger scale.
-        ((1600, 1200), 64, (200, 150)),
-        ((1600, 1200), 75, (200, 150)),
-        ((1600, 1200), 76, (400, 300)),
-        ((1600, 1200), 224, (800, 600)),
-        ((1600, 1200), 320, (1600, 1200)),
-        ((1600, 200), 64, (1600, 200)),
-        ((1600, 1200), None, (1600, 1200)),
-    ],
+    "height, width, resolution, scale",
+    [*(tuple(case.values()) for case in JPEG_SCALES["cases"]), (1200, 1600, None, 1)],
 )
-def test_large_jpegs_are_decoded_at_a_smaller_scale(size, resolution, wanted):
-    image = Image.linear_gradient("L").resize(size).convert("RGB")
+def test_large_jpegs_are_decoded_at_a_smaller_scale(height, width, resolution, scale):
+    """1/8 where both sides stay at least twice the input, else the next larger scale."""
+    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
     data = encoded(image, "JPEG", quality=95)
     pixels = read_image(data, resolution)
+    wanted = -(-width // scale), -(-height // scale)
     assert pixels.shape == (wanted[1], wanted[0], 3)
     box = image.resize(wanted, Image.Resampling.BOX)
     assert difference(pixels, np.asarray(box)) < 2
+
+
+def test_a_jpeg_with_odd_sides_is_halved_as_the_golden_file_says():
+    image = JPEG_SCALES["image"]
+    pixels = read_image(base64.b64decode(image["jpeg"]), image["longer_side"])
+    expected = np.frombuffer(base64.b64decode(image["pixels"]), np.uint8).reshape(11, 16, 3)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).max() <= 1  # libjpegs may round in other ways

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { answerOf, dequantized, toScores } from "../src/answer.js";
 import { parseCard } from "../src/card.js";
 import { sha256 } from "../src/model_file.js";
-import { pixelsOf } from "../src/pixels.js";
+import { jpegScale, pixelsOf } from "../src/pixels.js";
 import { fitPixels, filterTaps, toTensor } from "../src/preprocess.js";
 
 // biome-ignore lint: golden files are data of any form
@@ -52,6 +52,10 @@ test.each(cases("golden.json").map((one) => [one.name, one] as const))("pixels: 
   const content = new Uint8Array(tensor.buffer as ArrayBuffer);
   expect(Buffer.from(content).equals(bytes(one.tensor))).toBe(true);
   expect(sha256(content)).toBe(one.sha256);
+});
+
+test.each(cases("jpeg_scales.json"))("JPEG of $height by $width, $longer_side", (one) => {
+  expect(jpegScale(one.height, one.width, one.longer_side)).toBe(one.scale);
 });
 
 const ARRAYS = { float32: Float32Array, uint8: Uint8Array, int8: Int8Array, int16: Int16Array };

@@ -11,29 +11,39 @@ import android.media.ExifInterface
 import android.net.Uri
 import android.os.Build
 import java.io.IOException
+import java.io.InputStream
 import mobilenetkit.classifier.ClassifierException
 import mobilenetkit.classifier.Pixels
+import mobilenetkit.classifier.jpegScale
 
-/** Both sides stay at least this, where they are: sharp on the screen, little memory. */
+/** Of what is shown, both sides stay at least this, where they are: sharp on the screen, little memory. */
 private const val SHORT_SIDE = 1024
 
 /** 64 MB, whatever its sides: Android draws no bitmap above 100 MB, as a long screenshot can be. */
 private const val MOST_PIXELS = 1L shl 24
 
+/** What the screen shows of a photo, and what the model sees of it. */
+class Photo(val shown: Bitmap, val seen: Pixels)
+
 /**
  * Decodes a photo, upright and over white, at a smaller scale where it is large.
  *
+ * @param longerSide of the model's input.
  * @throws ClassifierException it is no image, is damaged, or does not fit in memory.
  */
-fun readPhoto(context: Context, uri: Uri, inputResolution: Int): Bitmap {
-    val shortSide = maxOf(SHORT_SIDE, 2 * inputResolution)
+fun readPhoto(context: Context, uri: Uri, longerSide: Int): Photo {
     try {
-        val decoded = if (Build.VERSION.SDK_INT >= 28) {
-            decode(context, uri, shortSide)
-        } else {
-            decodeBefore28(context, uri, shortSide)
+        val file = ImageFile(context, uri)
+        val (width, height) = file.width to file.height
+        if (file.type != "image/jpeg") {
+            val whole = overWhite(file.decoded(fittingScale(width, height, 1)))
+            return Photo(whole, pixelsOf(whole))
         }
-        return overWhite(decoded ?: throw IOException("no image"))
+        val shown = overWhite(file.decoded(shownScale(width, height)))
+        // By BitmapFactory, which has libjpeg scale it as Python does; ImageDecoder halves an odd side
+        // in another way. But it is the one that refuses a JPEG that is cut off.
+        val seen = overWhite(file.sampled(seenScale(width, height, longerSide)))
+        return Photo(shown, pixelsOf(seen))
     } catch (error: IOException) {
         throw ClassifierException(context.getString(R.string.not_decoded), error)
     } catch (error: SecurityException) {
@@ -43,47 +53,70 @@ fun readPhoto(context: Context, uri: Uri, inputResolution: Int): Bitmap {
     }
 }
 
-private fun decode(context: Context, uri: Uri, shortSide: Int): Bitmap =
-    ImageDecoder.decodeBitmap(ImageDecoder.createSource(context.contentResolver, uri)) { decoder, info, _ ->
-        decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
-        decoder.setTargetSampleSize(sampleSize(info.size.width, info.size.height, shortSide))
-    }
+/** By how much a JPEG is decoded for the model: as Python does, or more where the memory takes less. */
+internal fun seenScale(width: Int, height: Int, longerSide: Int): Int =
+    fittingScale(width, height, jpegScale(height, width, longerSide))
 
-private fun decodeBefore28(context: Context, uri: Uri, shortSide: Int): Bitmap? {
-    fun <T> read(use: (java.io.InputStream) -> T): T =
-        (context.contentResolver.openInputStream(uri) ?: throw IOException("no stream")).use(use)
-
-    val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
-    read { BitmapFactory.decodeStream(it, null, options) }
-    options.inJustDecodeBounds = false
-    options.inSampleSize = sampleSize(options.outWidth, options.outHeight, shortSide)
-    val decoded = read { BitmapFactory.decodeStream(it, null, options) } ?: return null
-    val orientation = read {
-        ExifInterface(it).getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)
-    }
-    val upright = Matrix().apply {
-        if (orientation in setOf(2, 4, 5, 7)) postScale(if (orientation == 4) 1f else -1f, if (orientation == 4) -1f else 1f)
-        postRotate(
-            when (orientation) {
-                3 -> 180f
-                5, 8 -> 270f
-                6, 7 -> 90f
-                else -> 0f
-            },
-        )
-    }
-    return Bitmap.createBitmap(decoded, 0, 0, decoded.width, decoded.height, upright, true)
+internal fun shownScale(width: Int, height: Int): Int {
+    var scale = 1
+    while (minOf(width, height) / (scale * 2) >= SHORT_SIDE) scale *= 2
+    return fittingScale(width, height, scale)
 }
 
-internal fun sampleSize(width: Int, height: Int, shortSide: Int): Int {
-    var size = 1
-    while (
-        minOf(width, height) / (size * 2) >= shortSide ||
-        (width / size).toLong() * (height / size) > MOST_PIXELS
-    ) {
-        size *= 2
+internal fun fittingScale(width: Int, height: Int, least: Int): Int {
+    var scale = least
+    while ((width / scale).toLong() * (height / scale) > MOST_PIXELS) scale *= 2
+    return scale
+}
+
+/** @property type as MIME has it. */
+private class ImageFile(private val context: Context, private val uri: Uri) {
+    val width: Int
+    val height: Int
+    val type: String
+
+    init {
+        val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
+        read { BitmapFactory.decodeStream(it, null, options) }
+        type = options.outMimeType ?: throw IOException("no image")
+        width = options.outWidth
+        height = options.outHeight
     }
-    return size
+
+    private fun <T> read(use: (InputStream) -> T): T =
+        (context.contentResolver.openInputStream(uri) ?: throw IOException("no stream")).use(use)
+
+    /** Upright, both sides divided by [scale]. */
+    fun decoded(scale: Int): Bitmap {
+        if (Build.VERSION.SDK_INT < 28) return sampled(scale)
+        val source = ImageDecoder.createSource(context.contentResolver, uri)
+        return ImageDecoder.decodeBitmap(source) { decoder, _, _ ->
+            decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE
+            decoder.setTargetSampleSize(scale)
+        }
+    }
+
+    /** The same, by BitmapFactory. */
+    fun sampled(scale: Int): Bitmap {
+        val options = BitmapFactory.Options().apply { inSampleSize = scale }
+        val decoded = read { BitmapFactory.decodeStream(it, null, options) } ?: throw IOException("no image")
+        val orientation = read {
+            ExifInterface(it).getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)
+        }
+        val upright = Matrix().apply {
+            if (orientation in setOf(2, 5, 7)) postScale(-1f, 1f)
+            if (orientation == 4) postScale(1f, -1f)
+            postRotate(
+                when (orientation) {
+                    3 -> 180f
+                    5, 8 -> 270f
+                    6, 7 -> 90f
+                    else -> 0f
+                },
+            )
+        }
+        return Bitmap.createBitmap(decoded, 0, 0, decoded.width, decoded.height, upright, true)
+    }
 }
 
 private fun overWhite(bitmap: Bitmap): Bitmap {

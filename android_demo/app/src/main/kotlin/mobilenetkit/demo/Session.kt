@@ -71,8 +71,8 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     private val main = Handler(Looper.getMainLooper())
     private val busy = AtomicBoolean()
 
-    /** Chosen before the model was there: the gallery outlived the app's process. */
-    private var awaited: Uri? = null
+    /** Shown, or awaiting the model: the gallery can outlive the app's process. */
+    private var chosen: Uri? = null
 
     init {
         load()
@@ -91,9 +91,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         (model as? Model.Ready)?.classifier?.let { old -> worker.execute(old::close) }
         model = loaded
         found = null
-        photo?.let { label(it) }
-        awaited?.let { showPhoto(it) }
-        awaited = null
+        chosen?.let(::showPhoto) // another model may see it at another scale
     }
 
     /** Another model, if it is one that works; else all stays as it is. */
@@ -111,6 +109,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
 
     fun showCamera() {
         source = Source.CAMERA
+        chosen = null
         photo = null
         found = null
         failure = null
@@ -118,7 +117,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     }
 
     fun showPhoto(uri: Uri) {
-        if (model is Model.Loading) awaited = uri
+        chosen = uri
         val classifier = (model as? Model.Ready)?.classifier ?: return
         source = Source.PHOTO
         photo = null
@@ -126,10 +125,10 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         failure = null
         changed()
         work({ readPhoto(context, uri, classifier.card.preprocess.longerSide) }) { result ->
-            if (source != Source.PHOTO) return@work
+            if (chosen !== uri || (model as? Model.Ready)?.classifier !== classifier) return@work
             failure = result.exceptionOrNull()?.message
-            photo = result.getOrNull()
-            photo?.let { label(it) }
+            photo = result.getOrNull()?.shown
+            result.onSuccess { label(classifier, it) }
         }
     }
 
@@ -147,12 +146,10 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         problem = null
     }
 
-    private fun label(bitmap: Bitmap) {
-        val classifier = (model as? Model.Ready)?.classifier ?: return
-        work({ classifier.classify(pixelsOf(bitmap), TOP_K) }) { result ->
-            if (photo === bitmap) show(result)
+    private fun label(classifier: Classifier, read: Photo) =
+        work({ classifier.classify(read.seen, TOP_K) }) { result ->
+            if (photo === read.shown) show(result)
         }
-    }
 
     /**
      * What labels the frames of one camera, each by the mean of the last ones.

@@ -67,6 +67,15 @@ class Pixels(val height: Int, val width: Int, val rgb: ByteArray) {
     }
 }
 
+/**
+ * By how much Python's reader has a JPEG decoded smaller: by 8, 4 or 2, as long as both sides stay
+ * twice the input's longer one; see `read_image` in kit/runtime/images.py.
+ */
+fun jpegScale(height: Int, width: Int, longerSide: Int): Int {
+    val room = minOf(height, width) / (2 * longerSide)
+    return listOf(8, 4, 2).find { room >= it } ?: 1
+}
+
 /** One plane of a camera's frame; the strides are those of Android's Image.Plane, in bytes. */
 class Plane(buffer: ByteBuffer, private val rowStride: Int, private val pixelStride: Int) {
     private val bytes = ByteArray(buffer.remaining()).also { buffer.duplicate().get(it) }

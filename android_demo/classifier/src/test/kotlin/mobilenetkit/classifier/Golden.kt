@@ -8,8 +8,10 @@ import org.json.JSONObject
 object Golden {
     private val folder = File("../../tests/golden")
 
+    fun file(name: String) = JSONObject(File(folder, name).readText())
+
     fun cases(name: String): List<JSONObject> {
-        val cases = JSONObject(File(folder, name).readText()).getJSONArray("cases")
+        val cases = file(name).getJSONArray("cases")
         return List(cases.length()) { cases.getJSONObject(it) }
     }
 }

@@ -28,6 +28,14 @@ class PixelsTest {
         assertArrayEquals(byteArrayOf(1, 127, -1, -2, 2, 3), pixels.rgb)
     }
 
+    @Test
+    fun jpegScales() {
+        for (case in Golden.cases("jpeg_scales.json")) {
+            val found = jpegScale(case.getInt("height"), case.getInt("width"), case.getInt("longer_side"))
+            assertEquals("$case", case.getInt("scale"), found)
+        }
+    }
+
     /** JFIF 1.02 in floating point, for every colour on a grid. */
     @Test
     fun yuv() {
