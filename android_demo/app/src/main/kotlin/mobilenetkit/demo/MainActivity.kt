@@ -31,7 +31,7 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     private lateinit var panel: AnswerPanel
     private var camera: Camera? = null
     private var dialog: AlertDialog? = null
-    private var problemDialog: AlertDialog? = null
+    private var toldDialog: AlertDialog? = null
     private var isResumed = false
     private var wasRefused = false
     private var cameraProblem: Int? = null
@@ -98,7 +98,7 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
 
     override fun onDestroy() {
         dialog?.dismiss()
-        problemDialog?.dismiss()
+        toldDialog?.dismiss()
         session.changed = {}
         if (!isChangingConfigurations) session.close()
         super.onDestroy()
@@ -139,14 +139,14 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
         } else {
             panel.show(words(model), emptyList(), isSure = false)
         }
-        if (isResumed) session.problem?.let(::showProblem)
+        if (isResumed) session.told?.let(::tell)
     }
 
-    private fun showProblem(problem: String) {
-        if (problemDialog?.isShowing == true) return
-        problemDialog = AlertDialog.Builder(this)
-            .setTitle(R.string.something_failed)
-            .setMessage(problem)
+    private fun tell(told: Told) {
+        if (toldDialog?.isShowing == true) return
+        toldDialog = AlertDialog.Builder(this)
+            .setTitle(told.title)
+            .setMessage(told.text)
             .setPositiveButton(R.string.close) { _, _ -> session.seen() }
             .setOnCancelListener { session.seen() } // not when dismissed: it outlives a rotation
             .show()
@@ -178,6 +178,8 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     private class Notice(val text: Int, val button: Int, val action: () -> Unit)
 
     private fun notice(model: Model): Notice? = when {
+        model is Model.Refused && session.store.mayGoBack ->
+            Notice(R.string.why_own_model, R.string.own_model, session::backToBuiltIn)
         model is Model.None || model is Model.Refused ->
             Notice(R.string.why_open, R.string.open_model, ::chooseModel)
         model is Model.Loading || session.source == Source.PHOTO -> null
@@ -307,20 +309,29 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
     }
 
     private fun showModel() {
-        val ready = session.model as? Model.Ready ?: return chooseModel()
+        val ready = session.model as? Model.Ready ?: return showMore()
         val facts = factsOf(this, ready.classifier.card, ready.sizeBytes)
-        val shown = AlertDialog.Builder(this)
+        val open = AlertDialog.Builder(this)
             .setTitle(R.string.model)
             .setMessage("$facts\n\n${getString(R.string.self_test_running)}")
             .setPositiveButton(R.string.close, null)
-            .setNeutralButton(R.string.open_model) { _, _ -> chooseModel() }
-        if (session.store.isOpened) {
-            shown.setNegativeButton(R.string.own_model) { _, _ -> session.backToBuiltIn() }
-        }
-        val open = shown.show().also { dialog = it }
+            .setNeutralButton(R.string.more) { _, _ -> showMore() }
+            .show()
+            .also { dialog = it }
         session.check(ready.classifier) { results ->
             if (open.isShowing) open.setMessage("$facts\n\n${selfTestText(this, results)}")
         }
+    }
+
+    private fun showMore() {
+        val choices = listOfNotNull<Pair<Int, () -> Unit>>(
+            R.string.open_model to ::chooseModel,
+            (R.string.own_model to session::backToBuiltIn).takeIf { session.store.mayGoBack },
+        )
+        dialog = AlertDialog.Builder(this)
+            .setTitle(R.string.model)
+            .setItems(choices.map { getString(it.first) }.toTypedArray()) { _, i -> choices[i].second() }
+            .show()
     }
 
     private fun keepClearOfSystemBars(root: View) = root.setOnApplyWindowInsetsListener { view, insets ->

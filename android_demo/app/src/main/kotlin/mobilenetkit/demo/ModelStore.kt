@@ -12,16 +12,29 @@ import java.io.InputStream
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 import mobilenetkit.classifier.ClassifierException
+import mobilenetkit.classifier.sha256
 
 /** Where the model is: one that was opened on the phone, else the one that was built in. */
 class ModelStore(private val context: Context) {
     private val opened = File(context.filesDir, "opened.tflite")
 
-    /** Whether the model in use was opened on the phone. */
-    val isOpened: Boolean get() = opened.exists()
+    /** SHA-256 of the built-in model when that one was opened; empty where there was none. */
+    private val replaced = File(context.filesDir, "replaced.sha256")
+
+    /** Whether the model in use was opened on the phone, and there is a built-in one. */
+    val mayGoBack: Boolean get() = opened.exists() && ASSET in context.assets.list("").orEmpty()
 
     /** The whole file, mapped; null where there is none yet. */
-    fun content(): ByteBuffer? = if (isOpened) map(opened) else builtIn()
+    fun content(): ByteBuffer? = if (opened.exists()) map(opened) else builtIn()
+
+    /** Goes back to a built-in model that is another than when the one in use was opened; did it? */
+    fun goBackToNewBuiltIn(): Boolean {
+        val isNew = mayGoBack && !(replaced.exists() && replaced.readText() == builtInDigest())
+        if (isNew) backToBuiltIn()
+        return isNew
+    }
+
+    private fun builtInDigest() = builtIn()?.let(::sha256).orEmpty()
 
     private fun builtIn(): ByteBuffer? = try {
         context.assets.openFd(ASSET).use { asset ->
@@ -31,7 +44,7 @@ class ModelStore(private val context: Context) {
         }
     } catch (error: FileNotFoundException) {
         // Also for an asset that the packager compressed, which cannot be mapped.
-        if (context.assets.list("").orEmpty().contains(ASSET)) {
+        if (ASSET in context.assets.list("").orEmpty()) {
             throw ClassifierException("expected an uncompressed model in the app: build it again")
         }
         null
@@ -58,6 +71,7 @@ class ModelStore(private val context: Context) {
         try {
             source.use { copy(it, beside) }
             check(map(beside))
+            replaced.writeText(builtInDigest())
             if (!beside.renameTo(opened)) throw IOException("rename")
         } catch (error: IOException) {
             throw ClassifierException(told(error, beside), error)

@@ -32,6 +32,9 @@ sealed class Model {
     class Refused(val reason: String) : Model()
 }
 
+/** What is said in a dialog; [title] is of the resources. */
+class Told(val title: Int, val text: String)
+
 /**
  * What outlives a rotation of the phone: the model, its thread, the photo and the last answer.
  *
@@ -51,8 +54,8 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     var failure: String? = null
         private set
 
-    /** One line that stays until it was [seen], whatever is labelled meanwhile. */
-    var problem: String? = null
+    /** It stays until it was [seen], whatever is labelled meanwhile. */
+    var told: Told? = null
         private set
     var source = Source.CAMERA
         private set
@@ -79,6 +82,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     }
 
     fun load() = work({
+        if (store.goBackToNewBuiltIn()) main.post { tell(context.getString(R.string.new_built_in), R.string.own_model) }
         val content = store.content()
         val loaded = content?.let { Model.Ready(Classifier.open(it, interpreterOf), it.limit()) }
         loaded ?: Model.None
@@ -98,8 +102,7 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     fun openModel(uri: Uri) = work({
         store.open(uri) { content -> Classifier.open(content, interpreterOf).close() }
     }) { result ->
-        problem = result.exceptionOrNull()?.message
-        if (problem == null) load()
+        result.onSuccess { load() }.onFailure { tell(it.message!!) }
     }
 
     fun backToBuiltIn() {
@@ -137,13 +140,13 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
         changed()
     }
 
-    fun tell(problem: String) {
-        this.problem = problem
+    fun tell(text: String, title: Int = R.string.something_failed) {
+        told = Told(title, text)
         changed()
     }
 
     fun seen() {
-        problem = null
+        told = null
     }
 
     private fun label(classifier: Classifier, read: Photo) =

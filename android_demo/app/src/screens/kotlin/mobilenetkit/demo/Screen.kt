@@ -1,6 +1,7 @@
 package mobilenetkit.demo
 
 import android.Manifest
+import android.app.AlertDialog
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.net.Uri
@@ -10,6 +11,9 @@ import android.widget.TextView
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import java.util.zip.CRC32
+import java.util.zip.ZipEntry
+import java.util.zip.ZipOutputStream
 import mobilenetkit.classifier.Dtype
 import mobilenetkit.classifier.Interpreter
 import mobilenetkit.classifier.ModelFile
@@ -19,6 +23,7 @@ import org.robolectric.Robolectric
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
+import org.robolectric.shadows.ShadowAlertDialog
 
 /** Gives the outputs that it was made with, scores and unfamiliarity, whatever goes in. */
 class FixedAnswer(model: ByteBuffer, private val answers: List<FloatArray>) : Interpreter {
@@ -75,6 +80,21 @@ class Screen {
         shadowOf(activity).receiveResult(started.intent, android.app.Activity.RESULT_OK, data)
     }
 
+    /** Presses *Model*, and *More* where there is a model. */
+    fun openChoices(): ShadowAlertDialog {
+        view(R.id.tab_model).performClick()
+        ShadowAlertDialog.getLatestAlertDialog().getButton(AlertDialog.BUTTON_NEUTRAL)
+            .takeIf { it?.text == activity.getString(R.string.more) }?.performClick()
+        shadowOf(Looper.getMainLooper()).idle()
+        return dialog()!!
+    }
+
+    fun choose(choice: String) = openChoices().run { clickOnItem(items.indexOf(choice)) }
+
+    /** The one on the screen. */
+    fun dialog(): ShadowAlertDialog? =
+        ShadowAlertDialog.getLatestAlertDialog()?.takeIf { it.isShowing }?.let { shadowOf(it) }
+
     fun view(id: Int): View = activity.findViewById(id)
 
     fun text(id: Int): String = activity.findViewById<TextView>(id).text.toString()
@@ -95,6 +115,20 @@ class Screen {
         /** The model that the app finds when it starts, as if it had been opened before. */
         fun install(model: ByteArray) =
             File(RuntimeEnvironment.getApplication().filesDir, "opened.tflite").writeBytes(model)
+
+        /** What `kit deploy android` put into the app, which [apk] stands for. */
+        fun build(model: ByteArray, apk: File) {
+            ZipOutputStream(apk.outputStream()).use { zip ->
+                zip.setMethod(ZipOutputStream.STORED)
+                val entry = ZipEntry("assets/${ModelStore.ASSET}").apply {
+                    size = model.size.toLong()
+                    crc = CRC32().apply { update(model) }.value
+                }
+                zip.putNextEntry(entry)
+                zip.write(model)
+            }
+            RuntimeEnvironment.getApplication().assets.addAssetPath(apk.path)
+        }
 
         fun allowCamera() =
             shadowOf(RuntimeEnvironment.getApplication()).grantPermissions(Manifest.permission.CAMERA)

@@ -4,6 +4,7 @@ import android.app.AlertDialog
 import android.content.pm.PackageManager
 import android.graphics.Bitmap
 import android.graphics.Color
+import android.net.Uri
 import android.view.View
 import android.widget.Button
 import java.io.File
@@ -21,6 +22,7 @@ import org.junit.Test
 import org.junit.rules.TemporaryFolder
 import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
+import org.robolectric.RuntimeEnvironment
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import org.robolectric.shadows.ShadowAlertDialog
@@ -188,12 +190,9 @@ class ScreenTest {
         Screen.install(model)
         val screen = Screen().open()
         screen.choosePhoto(photo())
-        screen.view(R.id.tab_model).performClick()
-        ShadowAlertDialog.getLatestAlertDialog().getButton(AlertDialog.BUTTON_NEUTRAL).performClick()
-        org.robolectric.Shadows.shadowOf(android.os.Looper.getMainLooper()).idle()
+        screen.choose("Open a model")
         screen.answerChooser(folder.newFile("wrong.tflite").apply { writeText("something else") })
-        fun told() = ShadowAlertDialog.getLatestAlertDialog().takeIf { it.isShowing }
-            ?.let { org.robolectric.Shadows.shadowOf(it).message.toString() }
+        fun told() = screen.dialog()?.message?.toString()
         screen.settle { "another kind of file" in told().orEmpty() }
         assertEquals("red", screen.text(R.id.headline))
         screen.controller.recreate()
@@ -206,6 +205,62 @@ class ScreenTest {
         val kept = File(screen.activity.filesDir, "opened.tflite")
         assertArrayEquals(model, kept.readBytes())
         assertEquals(listOf("opened.tflite"), kept.parentFile!!.list()!!.toList())
+    }
+
+    private fun build(model: ByteArray) = Screen.build(model, folder.newFile())
+
+    /** Opened on the phone, beside the model that is built in now. */
+    private fun openModel(model: ByteArray) = ModelStore(RuntimeEnvironment.getApplication())
+        .open(Uri.fromFile(folder.newFile().apply { writeBytes(model) })) {}
+
+    @Test
+    fun aNewBuiltInModelTakesThePlaceOfOneThatWasOpenedAndSaysSo() {
+        MainActivity.interpreterOf = { FixedAnswer(it, listOf(floatArrayOf(0.5f, 0.5f))) }
+        fun model(network: String) = packaged("kit.json" to cardText("backbone" to network))
+
+        /** What is told at the start, and the network in use. */
+        fun opened(): Pair<String?, String> {
+            ShadowAlertDialog.reset()
+            val screen = Screen().open()
+            val told = screen.dialog()?.message?.toString()
+            screen.view(R.id.tab_model).performClick()
+            return told to screen.dialog()!!.message.lines().first()
+        }
+        build(model("first"))
+        openModel(model("own"))
+        val own = "Network: own, width 0.25, 4 pixels, int8"
+        assertEquals("the same is built in", null to own, opened())
+        build(model("second"))
+        val (told, network) = opened()
+        assertTrue("another model than when you opened yours" in told!!)
+        assertEquals("Network: second, width 0.25, 4 pixels, int8", network)
+        assertEquals("told once", null to network, opened())
+        openModel(model("own"))
+        assertEquals("opened again", null to own, opened())
+    }
+
+    @Test
+    fun withoutABuiltInModelTheOpenedOneStays() {
+        openModel(model)
+        File(RuntimeEnvironment.getApplication().filesDir, "replaced.sha256").writeText("of one that is gone")
+        val screen = Screen().open()
+        screen.choosePhoto(photo())
+        assertEquals("red", screen.text(R.id.headline))
+        assertEquals(listOf("Open a model"), screen.openChoices().items.toList())
+    }
+
+    @Test
+    fun whereAnOpenedModelIsRefusedTheBuiltInOneIsOffered() {
+        build(model)
+        openModel(File("../../tests/files/plain_int8.tflite").readBytes())
+        val screen = Screen().open()
+        assertEquals("This model cannot be used", screen.text(R.id.headline))
+        assertEquals("Built-in model", screen.text(R.id.notice_action))
+        assertTrue("Built-in model" in screen.openChoices().items)
+        screen.view(R.id.notice_action).performClick()
+        screen.settle { screen.view(R.id.tab_photo).isEnabled }
+        screen.choosePhoto(photo())
+        assertEquals("red", screen.text(R.id.headline))
     }
 
     @Test

@@ -34,7 +34,7 @@ fun selfTest(classifier: Classifier): List<CheckResult> = classifier.card.golden
 }
 
 /** In hexadecimal, of what remains in a buffer. */
-internal fun sha256(content: ByteBuffer): String {
+fun sha256(content: ByteBuffer): String {
     val digest = MessageDigest.getInstance("SHA-256").apply { update(content) }.digest()
     return digest.joinToString("") { "%02x".format(it) }
 }
