@@ -138,6 +138,8 @@ def test_apk_without_google_s_hosts(maven, data):
         packed = archive.getinfo("assets/model.tflite")
         assert packed.compress_type == zipfile.ZIP_STORED
         assert archive.read(packed) == model.read_bytes()
+        licence = (APP / "app/target/aar/lite/LICENSE").read_text(encoding="utf-8")
+        assert licence.strip() in archive.read("res/raw/licences.txt").decode()
     if shutil.which("dexdump") is not None:
         code = run("dexdump", "-d", apk)
         assert "Lmobilenetkit/demo/MainActivity;" in code

@@ -327,10 +327,20 @@ class MainActivity : Activity(), TextureView.SurfaceTextureListener {
         val choices = listOfNotNull<Pair<Int, () -> Unit>>(
             R.string.open_model to ::chooseModel,
             (R.string.own_model to session::backToBuiltIn).takeIf { session.store.mayGoBack },
+            R.string.licences to ::showLicences,
         )
         dialog = AlertDialog.Builder(this)
             .setTitle(R.string.model)
             .setItems(choices.map { getString(it.first) }.toTypedArray()) { _, i -> choices[i].second() }
+            .show()
+    }
+
+    private fun showLicences() {
+        val text = resources.openRawResource(R.raw.licences).bufferedReader().use { it.readText() }
+        dialog = AlertDialog.Builder(this)
+            .setTitle(R.string.licences)
+            .setMessage(text)
+            .setPositiveButton(R.string.close, null)
             .show()
     }
 

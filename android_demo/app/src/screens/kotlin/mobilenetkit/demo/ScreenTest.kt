@@ -246,7 +246,7 @@ class ScreenTest {
         val screen = Screen().open()
         screen.choosePhoto(photo())
         assertEquals("red", screen.text(R.id.headline))
-        assertEquals(listOf("Open a model"), screen.openChoices().items.toList())
+        assertEquals(listOf("Open a model", "Licences"), screen.openChoices().items.toList())
     }
 
     @Test
@@ -261,6 +261,18 @@ class ScreenTest {
         screen.settle { screen.view(R.id.tab_photo).isEnabled }
         screen.choosePhoto(photo())
         assertEquals("red", screen.text(R.id.headline))
+    }
+
+    @Test
+    fun licencesAreShownWithAndWithoutAModel() {
+        fun licences() = Screen().open().run {
+            choose("Licences")
+            dialog()!!.message.toString()
+        }
+        val without = licences()
+        for (part in listOf("TensorFlow Lite", "Kotlin", "Apache License")) assertTrue(part in without)
+        Screen.install(model)
+        assertEquals(without, licences())
     }
 
     @Test
