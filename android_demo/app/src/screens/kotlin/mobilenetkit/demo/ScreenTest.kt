@@ -9,6 +9,7 @@ import android.view.View
 import android.widget.Button
 import java.io.File
 import java.util.concurrent.CountDownLatch
+import mobilenetkit.classifier.ModelFile
 import mobilenetkit.classifier.cardText
 import mobilenetkit.classifier.packaged
 import org.junit.Assert.assertArrayEquals
@@ -132,6 +133,21 @@ class ScreenTest {
         }
         Screen().open().choosePhoto(photo())
         assertEquals(listOf(255, 0, 0), seen)
+    }
+
+    @Test
+    fun aPhotoIsLabelledAgainByAnotherModel() {
+        MainActivity.interpreterOf = { content ->
+            val labels = ModelFile.read(content).card.labels
+            FixedAnswer(content, listOf(FloatArray(labels.size) { it / 4f })) // the last is the best
+        }
+        Screen.install(model)
+        val screen = Screen().open()
+        screen.choosePhoto(photo())
+        assertEquals("blue", screen.text(R.id.headline))
+        screen.choose("Open a model")
+        screen.answerChooser(folder.newFile().apply { writeBytes(packaged("kit.json" to cardText())) })
+        screen.settle { screen.text(R.id.headline) == "b" }
     }
 
     @Test
