@@ -82,7 +82,9 @@ class Session(private val context: Context, private val interpreterOf: (ByteBuff
     }
 
     fun load() = work({
-        if (store.goBackToNewBuiltIn()) main.post { tell(context.getString(R.string.new_built_in), R.string.own_model) }
+        if (store.goBackToNewBuiltIn()) {
+            main.post { tell(context.getString(R.string.new_built_in), R.string.own_model) }
+        }
         val content = store.content()
         val loaded = content?.let { Model.Ready(Classifier.open(it, interpreterOf), it.limit()) }
         loaded ?: Model.None
