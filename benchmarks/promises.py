@@ -27,7 +27,7 @@ def scores_by_seed(arguments: Any) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     from kit.data import DataSettings, SplitSettings, load_dataset, split_dataset
-    from kit.data.split import groups_of
+    from kit.data.split import cases_of
     from kit.reporting import Silent
     from kit.training.backbones import choose
     from kit.training.learning import BackboneSource
@@ -48,7 +48,7 @@ def scores_by_seed(arguments: Any) -> Any:
             paths = [path for path in images if split[path] == part]
             features = np.stack([vectors[images[path].digest] for path in paths])
             truth = np.array([images[path].label == label for path in paths])
-            parts[part] = (features, truth, groups_of(dataset, paths, ""))
+            parts[part] = (features, truth, cases_of(dataset, paths, ""))
         fitted = LogisticRegression(C=1.0, max_iter=300).fit(*parts["train"][:2])
         yield tuple(
             (fitted.predict_proba(features)[:, 1], truth, groups)

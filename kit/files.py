@@ -15,13 +15,13 @@ from kit.errors import OutputExistsError
 def check_absent(output: str | os.PathLike[str], force: bool) -> Path:
     """The output's path; raises OutputExistsError where it exists and `force` is not set.
 
-    So it does, forced or not, where a folder cannot be renamed, and hence not be replaced.
+    So it does, forced or not, where the output cannot be renamed, and hence not be replaced.
     """
     path = Path(output)
     if path.name in ("", "..") or os.path.ismount(path):
         raise OutputExistsError(
-            f"{path}: expected an output that can be replaced, this folder stays where it is: name "
-            "a new one in it"
+            f"{path}: expected an output that can be replaced, this one stays where it is: name a "
+            f"new one{' in it' if path.is_dir() else ''}"
         )
     if not force and (path.exists() or path.is_symlink()):
         raise OutputExistsError(

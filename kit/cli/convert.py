@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kit.choices import TARGET_NAMES
-from kit.cli.command import long_name
+from kit.cli.given import given
 from kit.cli.options import (
     GATES,
     NO_CARD,
@@ -162,14 +162,8 @@ def convert(
             "expected --output FILE or --compare, which writes no file, got "
             f"{'both' if compare else 'neither'}"
         )
-    given = {
-        parameter.name: f"--{long_name(parameter)}"
-        for parameter in context.command.params
-        if (origin := context.get_parameter_source(str(parameter.name)))
-        and origin.name == "COMMANDLINE"
-    }
     translated = source.suffix == ".tflite" and target != TARGET_NAMES[0]
-    for name, flag in given.items():
+    for name, flag in given(context).items():
         if compare and name in _NOT_COMPARED:
             raise ValueError(f"expected {flag} with --output FILE, got --compare")
         if translated and name not in _TRANSLATED:

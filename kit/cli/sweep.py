@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kit.choices import INTERPRETERS, SWEEP_RECIPE_NAMES
+from kit.cli.given import refuse_idle
 from kit.cli.options import (
     CLUSTER,
     MODEL,
@@ -185,6 +186,7 @@ class TimingOptions:
 
 
 def sweep(
+    context: typer.Context,
     images: ImagesArgument,
     output: Annotated[
         Path,
@@ -231,6 +233,7 @@ def sweep(
         fine_tune_epochs=fine_tune_epochs,
         quantize=modes(grid.quantize),
     )
+    refuse_idle(context, training)
     settings = SweepSettings(
         backbones=listed(grid.backbone, str) or (DEFAULT_BACKBONE,),
         alphas=listed(grid.alpha, float),

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from kit.choices import AUGMENTATION_NAMES, CONFIDENCE, RECIPE_NAMES
+from kit.cli.given import given, refuse_idle
 from kit.cli.options import (
     FINE_TUNING,
     HEAD,
@@ -256,6 +259,7 @@ class TargetOptions:
 
 
 def train(
+    context: typer.Context,
     images: ImagesArgument,
     output: Annotated[Path, option(OUTPUT, "The run folder to write.", metavar="RUN")],
     data: DataOptions,
@@ -309,7 +313,8 @@ def train(
     from kit.workflows import train as workflow
     from kit.workflows.options import train_settings
 
-    if head.epochs is not None and head.samples_per_image is not None:
+    flags = given(context)
+    if "epochs" in flags and "samples_per_image" in flags:
         raise ValueError("expected --epochs or --samples-per-image, got both")
     layers = tuning.fine_tune
     options = {**asdict(data), **asdict(split), **asdict(network), **asdict(head)}
@@ -320,7 +325,7 @@ def train(
         **options
         | {
             # An epoch shows each image once, so samples per image are epochs.
-            "epochs": samples if head.epochs is None else head.epochs,
+            "epochs": head.epochs if samples is None or "epochs" in flags else samples,
             "fine_tune": int(layers) if layers is not None and layers.isdecimal() else layers,
             "teacher": [str(run) for run in tuning.teacher] if tuning.teacher else None,
             "unlabelled": None if tuning.unlabelled is None else str(tuning.unlabelled),
@@ -337,6 +342,7 @@ def train(
         intended_use=intended_use,
         gallery=gallery,
     )
+    refuse_idle(context, settings)
     import_tensorflow()
     reporter = TerminalReporter()
     with going_on("nothing was overwritten, and fine-tuning goes on with --resume"):

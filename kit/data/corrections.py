@@ -144,7 +144,9 @@ def read_rows(table: Path) -> dict[str, dict[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is neither UTF-8 nor UTF-16"
         raise DataError(f"{table}: expected a table of corrections: {why}") from error
+    whole = text
     text = text.lstrip("\r\n")  # a table has its header in the first line that says something
+    before = len(whole.splitlines()) - len(text.splitlines())
     first = next(iter(text.splitlines()), "")
     found: dict[str, dict[str, str]] = {}
     try:
@@ -163,14 +165,14 @@ def read_rows(table: Path) -> dict[str, dict[str, str]]:
             digest, label = told["digest"].lower(), unicodedata.normalize("NFC", told["label"])
             if len(digest) != 64 or not label:
                 raise DataError(
-                    f"{table} line {rows.line_num}: expected a SHA-256 and a label, got "
+                    f"{table} line {before + rows.line_num}: expected a SHA-256 and a label, got "
                     f"{digest or 'none'} and {label or 'none'}"
                 )
             told |= {"digest": digest, "label": label}
             first_label = found.setdefault(digest, told)["label"]
             if first_label != label:
                 raise DataError(
-                    f"{table} line {rows.line_num}: expected one label for an image, got "
+                    f"{table} line {before + rows.line_num}: expected one label for an image, got "
                     f"{first_label} and {label}"
                 )
     except csv.Error as error:

@@ -448,7 +448,9 @@ def _kind(name: str) -> str:
 
 
 def files_below(folder: Path, root: Path, found: Found) -> list[Path]:
-    """Files that may be images, at any depth, sorted; unreadable folders below are left out.
+    """Files that may be images, at any depth, sorted; links to folders are followed.
+
+    Folders below that cannot be read, and links that lead back, are left out.
 
     Raises DataError where `folder` itself cannot be read.
     """
@@ -463,15 +465,17 @@ def files_below(folder: Path, root: Path, found: Found) -> list[Path]:
         found.left_out.append((path, f"expected a readable folder: {error.strerror}"))
 
     files: list[Path] = []
-    # Of each folder those that it lies in, since a link may lead back to one of them.
-    around = {str(folder): {os.path.realpath(folder)}}
+    # Of each folder where the links to it were, since another may lead back.
+    links: dict[Path, tuple[Path, ...]] = {folder: ()}
     for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         folders[:] = sorted(name for name in folders if not found.is_left_behind(name))
         for name in tuple(folders):
             path = Path(parent, name)
-            real = os.path.realpath(path)
-            around[str(path)] = around[parent] | {real}
-            if real in around[parent]:
+            links[path] = links[path.parent]
+            if not path.is_symlink():
+                continue
+            links[path] += (path.parent.resolve(),)
+            if any(place.is_relative_to(path.resolve()) for place in links[path]):
                 folders.remove(name)
                 why = "expected a folder, this link leads back to one that it lies in"
                 found.left_out.append((path.relative_to(root).as_posix(), why))

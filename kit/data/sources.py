@@ -33,6 +33,7 @@ from kit.filenames import text_bytes
 from kit.model.tables import delimiter_of, encoding_of
 from kit.reporting import counted
 from kit.runtime.dicom import DICOM_SUBGROUPS, HEAD_BYTES, is_dicom, subgroups_of
+from kit.runtime.paths import is_left_behind
 
 UNMATCHED = "expected a name that the label pattern matches"
 """Why a file is left out that --label-regex gives no label."""
@@ -154,10 +155,11 @@ class DataSettings:
 def check_outside(
     output: str | os.PathLike[str], images: str | os.PathLike[str], settings: DataSettings
 ) -> None:
-    """Raises OutputExistsError where the output would be taken for images the next time."""
-    if settings.labels_csv is None and Path(output).resolve().is_relative_to(
-        Path(images).resolve()
-    ):
+    """Raises OutputExistsError where the output would be taken for a class the next time."""
+    place, root = Path(output).resolve(), Path(images).resolve()
+    if settings.labels_csv is not None or settings.label_regex or not place.is_relative_to(root):
+        return
+    if not any(map(is_left_behind, place.relative_to(root).parts)):
         raise OutputExistsError(
             f"{output}: expected an output outside of {images}, since it would be taken for images "
             "there: choose another"

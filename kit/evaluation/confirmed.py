@@ -10,6 +10,7 @@ its capital reaches 1 / q with a probability of at most q, however often somebod
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from kit.errors import DataError
 from kit.evaluation.metrics import Accuracy
 from kit.model.spec import OperatingPoint
+from kit.model.tables import delimiter_of, encoding_of
 
 LIMIT = math.log(1 / 0.05)
 """Logarithm of the capital at which a promise is called broken."""
@@ -71,12 +73,11 @@ def read_confirmed(
     """
     columns = ("truth",) if group_column is None else ("truth", group_column)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
+        content = path.read_bytes()
+        with io.StringIO(content.decode(encoding_of(content)), newline="") as file:
+            delimiter = delimiter_of(file.readline())
             file.seek(0)
-            reader = csv.DictReader(
-                file, delimiter=";" if first.count(";") > first.count(",") else ","
-            )
+            reader = csv.DictReader(file, delimiter=delimiter)
             if not {"image", *columns} <= {*(reader.fieldnames or ())}:
                 raise DataError(
                     f"{path}: expected a table with the columns image and {' and '.join(columns)}"

@@ -251,7 +251,10 @@ def _read_entries(
             for info in infos:
                 if names is None:
                     if info.compress_type != zipfile.ZIP_STORED:
-                        raise NotImplementedError(f"{info.filename} is not stored")
+                        raise ModelFileError(
+                            f"expected the appended {info.filename} as the kit stores it, got it "
+                            "compressed: kit package appends it anew"
+                        )
                     if info.filename in entries:
                         raise ModelFileError(
                             "expected each part of the file once, some are there twice"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HEAD_BYTES = 132
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (90, 91, 92, 93, 201, 202, 203))
+"""JPEG 2000, its multi-component form, and High-Throughput JPEG 2000."""
 _J2K_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{34})", re.DOTALL)
 """How a JPEG 2000 codestream begins: sides, offsets, the same of tiles, number of components."""
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -198,11 +200,11 @@ def _check_size(data: Any) -> None:
     """Before decoding: some bytes may say that they become gigabytes. One frame is decoded."""
     sides = (int(data.get(name) or 0) for name in ("Columns", "Rows"))
     sizes = [(*sides, 1.0)]  # of samples pydicom allows 3
-    if data.file_meta.TransferSyntaxUID.is_encapsulated:
-        fragments = import_module("pydicom.encaps").generate_fragments(data.PixelData)
-        for found in _J2K_SIZE.findall(b"".join(fragments)):
+    if data.file_meta.TransferSyntaxUID in _JPEG_2000:
+        frame = next(import_module("pydicom.encaps").generate_frames(data.PixelData), b"")
+        if found := _J2K_SIZE.search(frame):
             # Its decoder believes the codestream, whatever the file says.
-            right, lower, left, upper, *_, components = struct.unpack(">8IH", found)
+            right, lower, left, upper, *_, components = struct.unpack(">8IH", found[1])
             sizes.append((right - left, lower - upper, components / 3))
     for columns, rows, layers in sizes:
         if columns * rows * layers > _most_pixels():

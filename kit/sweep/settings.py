@@ -23,7 +23,6 @@ from kit.runtime.interpreter import interpreter_name
 from kit.sweep.judge import Limits
 from kit.training.defaults import DEFAULT_BACKBONE
 from kit.training.layers import NONE
-from kit.training.recipes import RECIPES
 from kit.workflows.options import options_of, toml, train_settings
 from kit.workflows.train_settings import TrainSettings
 
@@ -164,18 +163,13 @@ def sweep_toml(settings: SweepSettings) -> str:
     training, tuning = settings.training, settings.training.fine_tune
     every = options_of(replace(training, backbone=settings.backbones[0], alpha=None))
     options = {name: every[name] for name in _TRAINING_OPTIONS if name in every}
-    tuned = tuning.layers != NONE
-    given = {**options, "fine_tune_epochs": tuning.fitting.epochs} if tuned else options
-    recipes = {
-        name: _comparable(train_settings(name, **given))
-        for name in SWEEP_RECIPE_NAMES
-        if (RECIPES[name].fine_tune.layers != NONE) == tuned
-    }
+    given = {**options, "fine_tune_epochs": tuning.fitting.epochs}
+    recipes = {name: _comparable(train_settings(name, **given)) for name in SWEEP_RECIPE_NAMES}
     wanted = _comparable(training)
     recipe = next((name for name in recipes if recipes[name] == wanted), None)
     remarks = []
     if recipe is None:
-        recipe = SWEEP_RECIPE_NAMES[tuned]
+        recipe = SWEEP_RECIPE_NAMES[tuning.layers != NONE]
         remarks = ["Some settings of the training are not among the options of kit sweep."]
     timing, limits = asdict(settings.timing), asdict(settings.limits)
     if settings.timing.image is not None:

@@ -56,13 +56,18 @@ def find_weights(choice: BackboneChoice, weights: str, seed: int = 0) -> Weights
             to put it in.
     """
     refusals = []
-    sources = [weights] if Path(weights).exists() else weights.split(",")
+    sources = sources_of(weights)
     for number, source in enumerate(sources):
         try:
             return replace(_of_source(choice, source, seed), source=number)
         except WeightsError as error:
             refusals.append(str(error))
     raise WeightsError("; ".join(refusals))
+
+
+def sources_of(weights: str) -> list[str]:
+    """The sources that `--weights` names, with commas between them unless a file is called so."""
+    return [weights] if Path(weights).exists() else weights.split(",")
 
 
 def _of_source(choice: BackboneChoice, source: str, seed: int) -> Weights:

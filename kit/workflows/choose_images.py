@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from kit.data import Dataset, load_dataset, scan_unlabelled
-from kit.data.sources import check_outside
 from kit.errors import DataError
 from kit.evaluation.label_errors import scores_by
 from kit.evaluation.worth_labelling import worth_labelling
@@ -79,7 +78,6 @@ def choose_images(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_spares(output, images, unlabelled, *settings.data.tables)
-    check_outside(output, images, settings.data)
     if most < 1:
         raise ValueError(f"expected to choose at least 1 image, got {most}")
     with folder_beside(output, force) as folder:

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.data import Dataset, DataSettings, LabelledImage, load_dataset
-from kit.data.sources import check_outside
 from kit.errors import DataError
 from kit.files import check_spares, folder_beside
 from kit.reporting import Reporter, Silent, tell_left_out
@@ -66,7 +65,6 @@ def write_corrected_tree(
     """
     settings, reporter = settings or DataSettings(), reporter or Silent()
     check_spares(output, images, *settings.tables)
-    check_outside(output, images, settings)
     if Path(output).resolve().is_relative_to(Path(images).resolve()):
         raise DataError(f"{output}: expected a folder outside of {images}, got one in it")
     dataset = load_dataset(images, settings)

@@ -24,6 +24,7 @@ from kit.training.defaults import (
 from kit.training.fine_tune import SCREENING_TOLERANCE
 from kit.training.layers import NONE
 from kit.training.recipes import RECIPES
+from kit.training.weights import sources_of
 from kit.workflows.train_settings import TrainSettings
 
 SETTINGS_NAME = "settings.toml"
@@ -118,12 +119,6 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
         targets=targets({name: given.pop(name, None) for name in _TARGETS}),
     )
     alone = given.get("fine_tune", tuning.layers) == NONE
-    idle = [f"--{name.replace('_', '-')}" for name in given if _is_of_tuning(name)]
-    if idle and alone and given.get("weights") != "none":
-        raise ValueError(
-            f"expected layers of the backbone that learn beside {', '.join(idle)}, got none: give "
-            "--fine-tune or --recipe best too"
-        )
     given.setdefault("variants", DEFAULT_VARIANTS if alone else FINE_TUNED_VARIANTS)
     own_teachers = recipe == RECIPE_NAMES[-1] and "teacher" not in given
     changes: dict[str, Any] = {"own_teachers": own_teachers}
@@ -188,7 +183,7 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
             value = list(value)
         if name == "fine_tune_label_smoothing" and value == options["label_smoothing"]:
             continue  # it follows, also where somebody gives another one beside the file
-        if value not in (None, []) and (tuned or not _is_of_tuning(name)):
+        if value not in (None, []) and (tuned or not is_of_tuning(name)):
             options[name] = value
     if settings.targets is not None:
         for name, field in _TARGETS.items():
@@ -197,7 +192,7 @@ def options_of(settings: TrainSettings) -> dict[str, Any]:
     return options
 
 
-def _is_of_tuning(name: str) -> bool:
+def is_of_tuning(name: str) -> bool:
     """Whether an option says how layers of the backbone learn."""
     return name.startswith("fine_tune_") or name in _OF_TUNING
 
@@ -211,7 +206,7 @@ def _resolved_paths(value: Any) -> str | list[str]:
 
 def _absolute(weights: str) -> str:
     """The sources of weights, those that are files or folders by their whole paths."""
-    sources = [weights] if Path(weights).exists() else weights.split(",")
+    sources = sources_of(weights)
     return ",".join(str(Path(one).resolve()) if Path(one).exists() else one for one in sources)
 
 

@@ -16,7 +16,6 @@ from converters.familiarity import LEAST_IMAGES, Familiarity
 from kit.data import Dataset, LabelledImage, load_dataset
 from kit.data.corrections import EXCLUDE, corrected_tests, read_rows
 from kit.data.near_copies import BLANK, hash_bits, near_another_label
-from kit.data.sources import check_outside
 from kit.data.split import group_keys, group_warnings, has_groups, split_dataset
 from kit.errors import DataError, ImageError
 from kit.evaluation.label_errors import DOUBT, LABEL, TWICE, are_suspects, scores_by_others
@@ -110,7 +109,6 @@ def review(
     """
     settings, reporter = settings or TrainSettings(), reporter or Silent()
     check_spares(output, images, *settings.data.tables)
-    check_outside(output, images, settings.data)
     with folder_beside(output, force) as folder:
         choice, weights = pretrained(settings, reporter)
         dataset = load_dataset(images, settings.data)

@@ -28,7 +28,7 @@ from kit.reporting import Reporter, tell_left_out
 from kit.training.backbones import BackboneChoice, build, choose
 from kit.training.layers import layers_that_learn
 from kit.training.teachers import BOTTLENECKS, Teacher
-from kit.training.weights import find_weights
+from kit.training.weights import find_weights, sources_of
 from kit.workflows.run_folder import MODEL_NAME, RUN_NAME, read_run
 from kit.workflows.train_settings import TrainSettings
 
@@ -217,7 +217,7 @@ def fit_teachers(
     folder = Path(f"{Path(output)}.teachers")
     student = choose(settings.backbone, settings.alpha, settings.input_resolution)
     choices = (student, *(one.choice for one in _PLANNED))
-    files = [one for one in settings.weights.split(",") if Path(one).is_file()]
+    files = [one for one in sources_of(settings.weights) if Path(one).is_file()]
     if files and len({(choice.name, choice.alpha) for choice in choices}) > 1:
         raise ValueError(
             f"expected weights of several networks with --recipe max, got the file {files[0]}: "

@@ -318,12 +318,7 @@ def _survey(
     if settings.screening:
         parts = list(split.values())
         check_enough(parts.count("train"), parts.count("validation"))
-    if settings.targets is not None:
-        validation = _scoring_set(dataset, split, "validation", settings)
-        assert validation.truth is not None  # the images are labelled
-        settings.targets.check_enough(
-            validation.truth == dataset.labels.index(settings.targets.positive), validation.cases
-        )
+    _check_targets(dataset, split, settings)
     reporter.say(f"{len(dataset.images)} images of {len(dataset.labels)} classes in {dataset.root}")
     if weights is None:
         weights = find_weights(choice, settings.weights, settings.fitting.seed)
@@ -359,7 +354,13 @@ def _prepare(
     check_split(dataset, split, settings.split)
     if any(surveyed.split[path] != part for path, part in split.items()):
         check_apart(teachers, dataset, split, settings.split.group_regex)
-        unlabelled = read_unlabelled(settings, dataset, split, reporter)
+        if unlabelled:
+            reporter.say(
+                "images moved to another part, since others cannot be read: looks again which "
+                "photographs without a label may be learnt from"
+            )
+            unlabelled = read_unlabelled(settings, dataset, split, reporter)
+    _check_targets(dataset, split, settings)
     reporter.say(_counts(dataset, split))
     if unlabelled:
         reasons = _unreadable(dataset.root, unlabelled, spec, reporter)
@@ -377,6 +378,16 @@ def _prepare(
         parts = prepared.parts
         check_enough(len(parts["train"]), len(parts["validation"]))
     return prepared
+
+
+def _check_targets(dataset: Dataset, split: Mapping[str, str], settings: TrainSettings) -> None:
+    """Raises DataError where the validation part has too few images for what is to be promised."""
+    if settings.targets is not None:
+        validation = _scoring_set(dataset, split, "validation", settings)
+        assert validation.truth is not None  # the images are labelled
+        settings.targets.check_enough(
+            validation.truth == dataset.labels.index(settings.targets.positive), validation.cases
+        )
 
 
 def _check_convertible(choice: BackboneChoice, modes: Sequence[str]) -> None:

@@ -88,6 +88,15 @@ def test_the_command_line_comes_before_the_file(asked, config):
 
 
 @pytest.mark.tf
+def test_what_a_file_says_of_what_the_command_line_turns_off_is_not_used(asked, config):
+    path = config('recipe = "best"\nmixup = 0.2\nvariants = 3\nepochs = 5')
+    given = ("--fine-tune", "none", "--augment", "none", "--samples-per-image", 7)
+    assert "asked" in kit("train", "photos", "--output", "run", "--config", path, *given).stderr
+    assert asked["settings"].fine_tune.layers == "none"
+    assert asked["settings"].fitting.epochs == 7
+
+
+@pytest.mark.tf
 def test_cross_validate_takes_a_file(asked, config):
     kit("cross-validate", "photos", "--config", config("folds = 3\nrepeats = 2\nseed = 4"))
     assert (asked["folds"], asked["repeats"], asked["settings"].split.seed) == (3, 2, 4)

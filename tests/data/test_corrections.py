@@ -138,6 +138,10 @@ def test_a_table_that_a_spreadsheet_has_saved(images, table):
     settings = table(("", ""), (digest_of(images / "red" / "001.png"), "blue"), ("", ""))
     settings.corrections.write_bytes(b"\r\n" + settings.corrections.read_bytes())
     assert load_dataset(images, settings).counts() == (9, 7)
+    with settings.corrections.open("a") as file:
+        file.write("abc,red\n")
+    with pytest.raises(DataError, match="line 6: expected a SHA-256"):
+        load_dataset(images, settings)
 
 
 def test_an_open_quotation_mark_swallows_no_rows(images, table, tmp_path):

@@ -31,21 +31,24 @@ def classes_of(dataset):
 # ---------------------------------------------------------------- links
 
 
-def test_linked_folders_are_followed_and_links_back_are_told(tmp_path):
+def test_linked_folders_are_followed_and_links_back_are_told(tmp_path, monkeypatch):
     put(tmp_path / "elsewhere", "2.jpg", "deeper/3.jpg")
     put(tmp_path / "images", "a/1.jpg", "b/4.jpg")
     (tmp_path / "images" / "a" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "deeper" / "back").symlink_to(tmp_path / "images" / "a")
-    found = scan_images(tmp_path / "images")
-    assert {image.path for image in found.images} == {
-        *("a/1.jpg", "a/more/2.jpg", "a/more/deeper/3.jpg", "b/4.jpg"),
-    }
-    assert found.left_out == (
-        (
-            "a/more/deeper/back",
-            "expected a folder, this link leads back to one that it lies in",
-        ),
-    )
+    (tmp_path / "images" / "b" / "up").symlink_to("..")
+    monkeypatch.chdir(tmp_path / "images")
+    for images, settings in (
+        (tmp_path / "images", DataSettings()),
+        (".", DataSettings()),
+        (".", DataSettings(label_regex="^(a|b)")),
+    ):
+        found = load_dataset(images, settings)
+        assert {image.path for image in found.images} == {
+            *("a/1.jpg", "a/more/2.jpg", "a/more/deeper/3.jpg", "b/4.jpg"),
+        }
+        why = "expected a folder, this link leads back to one that it lies in"
+        assert found.left_out == (("a/more/deeper/back", why), ("b/up", why))
 
 
 # ---------------------------------------------------------------- small classes

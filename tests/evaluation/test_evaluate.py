@@ -127,6 +127,15 @@ def test_parts_must_be_given_as_in_training(trained_file, images, tmp_path):
             DataError, match=r"\(train, validation, test\) as in training, got none"
         ):
             evaluated(given, folder, part="test")
+    rows = [
+        f"{path.relative_to(parted)},{path.parent.name},test" for path in parted.rglob("test/*/*")
+    ]
+    table = tmp_path / "test.csv"
+    table.write_text("\n".join(["path,label,part", *rows]))
+    data = DataSettings(table, split_column="part")
+    by_table = trained_file(**SPLIT, split_column="part", given_parts=["train", "test"])
+    found = evaluated(by_table, parted, part="test", data=data)
+    assert found.evaluation.accuracy.n == len(rows) == 8
     drawn = trained_file(**SPLIT, given_parts=[])
     with pytest.raises(DataError, match=r"\(none\) as in training, got train, validation, test"):
         evaluated(drawn, parted, part="test")

@@ -149,8 +149,6 @@ def test_the_default_is_the_default_of_the_settings():
         ({"learning": 3}, "expected the name of an option of kit train, got learning"),
         ({"prevalence": 0.5}, "expected --positive LABEL beside a target"),
         ({"alpha": 0.3, "epochs": 0}, "expected epochs of at least 1"),
-        ({"fine_tune_epochs": 5, "mixup": 0.2}, "learn beside --fine-tune-epochs, --mixup, got"),
-        ({"recipe": "best", "fine_tune": "none", "remember": 3}, "learn beside --remember, got"),
     ],
 )
 def test_what_cannot_be(given, said):
