@@ -34,7 +34,7 @@ def monitor(
         str | None,
         option(
             MODEL,
-            "That table's column of groups (patients), each of which counts once.",
+            "The column of groups (patients) in the table of --confirmed: each counts once.",
             metavar="NAME",
         ),
     ] = None,

@@ -464,8 +464,9 @@ def test_labelling_says_unknown(screened, capsys):
     assert told["unknown"] is True and told["answer"] == "unknown" and told["categories"]
     assert main([path, green, str(base / "none.png"), "--format", "csv"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(rows[0])[-2:] == ["unknown", "unfamiliarity"]
-    assert rows[0]["unknown"] == "True" and float(rows[0]["unfamiliarity"]) > 1
+    assert list(rows[0])[-3:] == ["unknown", "unfamiliarity", "answer"]
+    assert rows[0]["answer"] == "unknown" and rows[0]["unknown"] == "True"
+    assert float(rows[0]["unfamiliarity"]) > 1
     assert rows[-1]["error"] and rows[-1]["unknown"] == ""
     assert main([path, green, "--score-threshold", "1"]) == 0
     assert "unknown (nearest: nothing above the threshold)" in capsys.readouterr().out
