@@ -123,12 +123,12 @@ def sweep(
     """
     settings, reporter = settings or SweepSettings(), reporter or Quiet()
     root, folder = Path(images), Path(output)
+    check_outside(folder, root, settings.training.data)
     grid, left_out = combinations(settings.backbones, settings.alphas, settings.input_resolutions)
     for line in left_out:
         reporter.warn(f"left out: {line}")
     settings = replace(settings, timing=settings.timing.checked())
     weights, missing = _weights(grid, settings, reporter)
-    check_outside(folder, root, settings.training.data)
     dataset = load_dataset(root, settings.training.data)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.training.split)):
         reporter.warn(line)

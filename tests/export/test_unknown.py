@@ -470,9 +470,9 @@ def test_labelling_says_unknown(screened, capsys):
     assert rows[-1]["error"] and rows[-1]["unknown"] == ""
     assert main([path, green, "--score-threshold", "1"]) == 0
     assert "unknown (nearest: nothing above the threshold)" in capsys.readouterr().out
-    # A plain file goes on as before.
+    # A plain file tells nothing of the unknown.
     assert main([str(result.files["int8"]), green, "--format", "csv"]) == 0
-    assert capsys.readouterr().out.startswith("image,rank,index,label,score,error\n")
+    assert capsys.readouterr().out.startswith("image,rank,index,label,score,error,answer\n")
     assert main([str(result.files["int8"]), green, "--format", "json"]) == 0
     assert "unknown" not in json.loads(capsys.readouterr().out)
 
