@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def given(context: typer.Context) -> dict[str, str]:
-    """The options of the command line, as the user wrote them, by parameter."""
+    """The flags of the options that the command line has, by parameter."""
     return {
         str(parameter.name): f"--{long_name(parameter)}"
         for parameter in context.command.params

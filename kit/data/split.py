@@ -325,6 +325,5 @@ def groups_of(dataset: Dataset, paths: Iterable[str], group_regex: str) -> tuple
 
     What is promised rests on cases_of instead.
     """
-    if not has_groups(group_keys(dataset, group_regex)):
-        return None
-    return cases_of(dataset, paths, group_regex)
+    keys = group_keys(dataset, group_regex)
+    return tuple(keys[path] for path in paths) if has_groups(keys) else None
