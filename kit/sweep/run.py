@@ -123,11 +123,11 @@ def sweep(
     """
     settings, reporter = settings or SweepSettings(), reporter or Quiet()
     root, folder = Path(images), Path(output)
-    check_outside(folder, root, settings.training.data)
     grid, left_out = combinations(settings.backbones, settings.alphas, settings.input_resolutions)
     for line in left_out:
         reporter.warn(f"left out: {line}")
     settings = replace(settings, timing=settings.timing.checked())
+    check_outside(folder, root, settings.training.data)
     weights, missing = _weights(grid, settings, reporter)
     dataset = load_dataset(root, settings.training.data)
     for line in (*dataset.warnings, *group_warnings(dataset, settings.training.split)):
