@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from environments import install, new_environment
 from training_fixtures import package
 
 from converters.extra_outputs import label_weights, with_screening_outputs
@@ -344,12 +344,10 @@ interpreter.print_allocations()
 def micro(tmp_path_factory):
     """Python that runs TensorFlow Lite Micro: scores, and the arena that it needed, in bytes."""
     folder = tmp_path_factory.mktemp("micro")
-    subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
-    python = folder / "env" / "bin" / "python"
-    command = [python, "-m", "pip", "install", MICRO_PACKAGE]
-    installed = subprocess.run(command, capture_output=True, text=True)
-    if installed.returncode:
-        pytest.skip(f"pip cannot install {MICRO_PACKAGE}: {installed.stderr.splitlines()[-1]}")
+    python = new_environment(folder / "env")
+    missing = install(python, MICRO_PACKAGE)
+    if missing:
+        pytest.skip(f"pip cannot install {MICRO_PACKAGE}: {missing}")
 
     def run(array, images, arena):
         (folder / "model.tflite").write_bytes(array)

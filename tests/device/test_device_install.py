@@ -1,11 +1,11 @@
 """Our wheel in environments that hold what a device holds, and nothing else."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
+from environments import install, new_environment, run
 from places import FILES, ROOT
 
 MODEL = FILES / "red_green_blue_int8.tflite"
@@ -27,13 +27,6 @@ print(json.dumps({"best": result.categories[0].label, "unwanted": sorted(unwante
 """
 
 
-def run(*command, **options):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, env=environment, **options
-    ).stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
@@ -44,34 +37,33 @@ def wheel(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("interpreter", ENVIRONMENTS)
 def test_wheel_labels_images_on_a_device(interpreter, wheel, tmp_path):
-    run(sys.executable, "-m", "venv", tmp_path / "env")
-    binaries = tmp_path / "env" / "bin"
-    run(binaries / "python", "-m", "pip", "install", *ENVIRONMENTS[interpreter])
-    run(binaries / "python", "-m", "pip", "install", "--no-deps", wheel)
+    python = new_environment(tmp_path / "env")
+    assert install(python, *ENVIRONMENTS[interpreter]) is None
+    assert install(python, "--no-deps", wheel) is None
+    kit_label = python.with_name("kit-label")
 
-    found = json.loads(run(binaries / "python", "-c", SCRIPT, MODEL, cwd=tmp_path))
+    found = json.loads(run(python, "-c", SCRIPT, MODEL, cwd=tmp_path))
     assert found["unwanted"] == []
     assert found["interpreter"] == [interpreter.replace("-", "_")]
     assert not found["pillow"]  # pixels were given: no image file was read
 
-    assert "self-test passed" in run(binaries / "kit-label", MODEL, "--self-test", cwd=tmp_path)
+    assert "self-test passed" in run(kit_label, MODEL, "--self-test", cwd=tmp_path)
     image = tmp_path / "image.png"
     run(
-        binaries / "python",
+        python,
         "-c",
         f"from PIL import Image; Image.new('RGB', (40, 30), 'red').save({str(image)!r})",
     )
-    answer = json.loads(run(binaries / "kit-label", MODEL, image, "--format", "json"))
+    answer = json.loads(run(kit_label, MODEL, image, "--format", "json"))
     assert answer["image"] == str(image)
     assert sum(c["score"] for c in answer["categories"]) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.slow
 def test_kit_says_what_to_install_for_training(wheel, tmp_path):
-    run(sys.executable, "-m", "venv", tmp_path / "env")
-    binaries = tmp_path / "env" / "bin"
-    run(binaries / "python", "-m", "pip", "install", "--no-deps", wheel)
-    result = subprocess.run([binaries / "kit", "--help"], capture_output=True, text=True)
+    python = new_environment(tmp_path / "env")
+    assert install(python, "--no-deps", wheel) is None
+    result = subprocess.run([python.with_name("kit"), "--help"], capture_output=True, text=True)
     assert result.returncode == 1
     assert "pip install 'mobilenet-kit[train]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -96,9 +88,8 @@ def test_every_mode_runs_in_tflite_runtime(shared, tmp_path, monkeypatch):
         representative_images=30,
     )
     result = train(tmp_path / "photos", tmp_path / "run", settings, cache=tmp_path / "cache")
-    run(sys.executable, "-m", "venv", tmp_path / "env")
-    python = tmp_path / "env" / "bin" / "python"
-    run(python, "-m", "pip", "install", *ENVIRONMENTS["tflite-runtime"])
+    python = new_environment(tmp_path / "env")
+    assert install(python, *ENVIRONMENTS["tflite-runtime"]) is None
     for mode, path in result.files.items():
         command = [python, "-m", "kit.device", path, "--self-test"]
         tested = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from other_interpreters import INSTALLED, RUNTIME_MODULES, run
+from environments import run
+from other_interpreters import INSTALLED, RUNTIME_MODULES
 from places import OTHER_RUNTIMES
 
 from converters.operators import FIRST_RUNTIME, RUNTIMES

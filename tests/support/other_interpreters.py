@@ -1,7 +1,5 @@
 """Interpreters that the kit does not ship, each in an environment of its own."""
 
-import subprocess
-
 REQUIREMENTS = {
     "ai-edge-litert 1.0": ("ai-edge-litert==1.0.1", "numpy<2"),
     "ai-edge-litert 1.4": ("ai-edge-litert==1.4.0", "numpy"),
@@ -18,9 +16,3 @@ RUNTIME_MODULES = {
     "ai-edge-litert 2.0": "ai_edge_litert.interpreter",
     "tflite-runtime 2.14": "tflite_runtime.interpreter",
 }
-
-
-def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
