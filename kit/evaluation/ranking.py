@@ -19,7 +19,8 @@ Weights = npt.NDArray[np.int64]
 
 RESAMPLES = 2000
 """Resamples of a bootstrap; each end of its 95 % interval then rests on 50 of them."""
-_FEW_GROUPS = 20
+_FEW = 20
+"""Images or groups of a class, below which other intervals of an area hold it too rarely."""
 _Z = 1.959963984540054  # 0.975 quantile of the normal distribution
 
 
@@ -55,10 +56,11 @@ class Auc:
         logit, so that the interval stays within 0 and 1. With groups (patients) images are not
         independent, and groups are resampled (percentile bootstrap). Either finds no spread at all
         in a perfect ranking: there, and with a single positive or negative, it is R. G. Newcombe's
-        score interval (2006, method 5), each group counted once. So it is with fewer than 20 groups
-        of a class, where that is wider: of 120 draws with 1 to 19 positive patients of 1 to 5
-        images, and 60 negative ones, 94 % or more then held the true area. The bootstrap alone held
-        it in 20 to 39 % of draws with one such patient, and in 78 to 82 % with five.
+        score interval (2006, method 5), each group counted once. So it is with fewer than 20 images
+        or groups of a class, where that is wider. Of 1,500 draws with 2 to 10 positive images and
+        60 negative ones, 96 % or more then held the true area of 0.7 to 0.99; DeLong's alone held
+        it in 77 to 98 %. Of 120 draws with 1 to 19 positive patients of 1 to 5 images, 94 % or
+        more did, where the bootstrap alone held it in 20 to 39 % with one such patient.
 
         Args:
             scores: float `[images]`, higher for positives.
@@ -85,8 +87,7 @@ class Auc:
         elif variance > 0 and 0 < value < 1:
             method = "DeLong"
             found = _logit_interval(value, math.sqrt(variance))
-        few = groups is not None and min(counts) < _FEW_GROUPS
-        if few or found is None or found[0] == found[1]:
+        if min(counts) < _FEW or found is None or found[0] == found[1]:
             other = _newcombe(value, *counts)
             if found is None or other[1] - other[0] >= found[1] - found[0]:
                 method, found = "Newcombe", other

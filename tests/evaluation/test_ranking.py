@@ -88,6 +88,16 @@ def test_the_interval_covers_the_true_area():
     assert 0.92 < covered < 0.98  # 0.95, and three standard errors
 
 
+@pytest.mark.parametrize("positives", [2, 4])
+def test_the_interval_covers_the_true_area_with_few_positives(positives):
+    from scipy.stats import norm
+
+    random = np.random.default_rng(8)
+    true = norm.cdf(0.7 / math.sqrt(2))
+    found = [Auc.of(*binormal(random, positives, 60, apart=0.7)) for _ in range(300)]
+    assert np.mean([one.low <= true <= one.high for one in found]) > 0.93
+
+
 def test_a_perfect_ranking_keeps_an_interval():
     positive = np.arange(40) < 20
     perfect, inverted = Auc.of(positive * 1.0, positive), Auc.of(-1.0 * positive, positive)
