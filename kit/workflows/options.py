@@ -107,9 +107,8 @@ def train_settings(recipe: str = RECIPE_NAMES[0], **options: Any) -> TrainSettin
     backbone = given.setdefault("backbone", DEFAULT_BACKBONE)
     tuning = learning.fine_tune
     if given.get("screening"):
-        # Unknown images are to be told: the backbone's own weight, more of the way back, and of
-        # teachers the scores alone.
-        tuning = replace(tuning, remember=None, tolerance=SCREENING_TOLERANCE, bottlenecks=0.0)
+        # Unknown images are to be told: the backbone's own weight, and more of the way back.
+        tuning = replace(tuning, remember=None, tolerance=SCREENING_TOLERANCE)
     settings = TrainSettings(
         backbone=backbone,
         alpha=default_alpha(backbone, given.pop("alpha", None)),

@@ -10,7 +10,6 @@ from kit.sweep.settings import sweep_toml
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
 from kit.training.recipes import RECIPES
-from kit.training.teachers import BOTTLENECKS
 from kit.workflows import teachers as teachers_module
 from kit.workflows.options import _PLACES, options_of, settings_toml, train_settings
 from kit.workflows.train_settings import TrainSettings
@@ -55,12 +54,6 @@ GIVEN = [
 def test_options_give_the_settings_that_they_were_made_of(given):
     settings = train_settings(**given)
     assert learned(train_settings(**options_of(settings))) == learned(settings)
-
-
-def test_where_unknown_images_are_to_be_told_a_student_learns_scores_alone():
-    for recipe in ("best", "max"):
-        assert train_settings(recipe, screening=True).fine_tune.bottlenecks == 0
-        assert train_settings(recipe).fine_tune.bottlenecks == BOTTLENECKS
 
 
 def test_a_teacher_of_one_s_own_is_the_same_for_every_student():
