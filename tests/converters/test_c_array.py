@@ -1,6 +1,5 @@
 """Models as C source, and TensorFlow Lite Micro's own interpreter."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from environments import install, new_environment
+from environments import install, new_environment, without_pythonpath
 from training_fixtures import package
 
 from converters.extra_outputs import label_weights, with_screening_outputs
@@ -357,7 +356,7 @@ def micro(tmp_path_factory):
             [python, "-c", RUN_MICRO, *files],
             capture_output=True,
             text=True,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            env=without_pythonpath(),
         )
         assert done.returncode == 0, done.stderr
         needed = int(re.search(r"Arena allocation total (\d+)", done.stderr)[1])

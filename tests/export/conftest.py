@@ -10,16 +10,17 @@ from other_interpreters import REQUIREMENTS
 @pytest.fixture(scope="session")
 def python_of(tmp_path_factory):
     """`python_of(name)`: the Python of an environment with REQUIREMENTS[name], made once."""
-    made, missing = {}, {}
+    made = {}
 
-    def python(name):
+    def python_for(name):
         if name not in REQUIREMENTS:
             return sys.executable
         if name not in made:
-            made[name] = new_environment(tmp_path_factory.mktemp("environment"))
-            missing[name] = install(made[name], *REQUIREMENTS[name])
-        if missing[name]:
-            pytest.skip(f"pip cannot install {' '.join(REQUIREMENTS[name])}: {missing[name]}")
-        return made[name]
+            python = new_environment(tmp_path_factory.mktemp("environment"))
+            made[name] = python, install(python, *REQUIREMENTS[name])
+        python, missing = made[name]
+        if missing:
+            pytest.skip(f"pip cannot install {' '.join(REQUIREMENTS[name])}: {missing}")
+        return python
 
-    return python
+    return python_for

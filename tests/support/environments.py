@@ -6,10 +6,16 @@ import sys
 from pathlib import Path
 
 
+def without_pythonpath() -> dict[str, str]:
+    """This process's environment variables, but for what would lend its packages to another."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(*command, **options):
     """What a command prints, without the PYTHONPATH of this process; it must succeed."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, **options)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=without_pythonpath(), **options
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

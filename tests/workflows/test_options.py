@@ -10,6 +10,7 @@ from kit.sweep.settings import sweep_toml
 from kit.training.backbones import choose
 from kit.training.fitting import FitSettings
 from kit.training.recipes import RECIPES
+from kit.training.teachers import BOTTLENECKS
 from kit.workflows import teachers as teachers_module
 from kit.workflows.options import _PLACES, options_of, settings_toml, train_settings
 from kit.workflows.train_settings import TrainSettings
@@ -54,6 +55,12 @@ GIVEN = [
 def test_options_give_the_settings_that_they_were_made_of(given):
     settings = train_settings(**given)
     assert learned(train_settings(**options_of(settings))) == learned(settings)
+
+
+@pytest.mark.parametrize("screening", [False, True])
+def test_a_student_learns_its_teachers_bottlenecks(screening):
+    for recipe in ("best", "max"):
+        assert train_settings(recipe, screening=screening).fine_tune.bottlenecks == BOTTLENECKS
 
 
 def test_a_teacher_of_one_s_own_is_the_same_for_every_student():
