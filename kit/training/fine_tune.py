@@ -59,8 +59,8 @@ class FineTuneSettings:
         remember: weight of the remembering term beside the cross-entropy: 1 minus the cosine of
             the pretrained bottleneck of the same changed photograph and a linear projection of the
             one that learns (Z. Li and D. Hoiem, "Learning without Forgetting", TPAMI 2017, by
-            features). With teachers a third of it counts, as much as a label does. 0: none. None:
-            the backbone's own.
+            features). 0: none. None: the backbone's own; where teachers answer and nothing is
+            tolerated for it, as much less as a label counts beside them.
         interpolate: share of the way from the pretrained network, with the head, to the fine-tuned
             one that is kept, above 0, at most 1 (see kit.training.interpolation). None: the least
             that the validation part tolerates.
@@ -114,10 +114,12 @@ class FineTuneSettings:
             taught: whether teachers answer too: more epochs pay then, and mixup costs accuracy.
         """
         fitting, epochs = self.fitting, own.taught_epochs if taught else own.epochs
+        # Unless something is tolerated for what the network still knows, accuracy decides.
+        beside_teachers = (1 - SHARE) if taught and not self.tolerance else 1.0
         return replace(
             self,
             mixup=(0.0 if taught else own.mixup) if self.mixup is None else self.mixup,
-            remember=own.remember if self.remember is None else self.remember,
+            remember=own.remember * beside_teachers if self.remember is None else self.remember,
             fitting=replace(
                 fitting,
                 epochs=epochs if fitting.epochs is None else fitting.epochs,
@@ -190,9 +192,7 @@ def fine_tune(
     further: dict[str, Further] = {}
     if remember:
         outputs[PROJECTION] = _projected(bottleneck)
-        # As much less as a label counts beside teachers.
-        weight = remember * (1 - SHARE) if teachers else remember
-        further[PROJECTION] = Further(_one_minus_cosine, weight)
+        further[PROJECTION] = Further(_one_minus_cosine, remember)
     told = teachers if settings.bottlenecks else ()
     for number, teacher in enumerate(told):
         name = of_teacher(number)

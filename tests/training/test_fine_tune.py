@@ -575,13 +575,14 @@ def test_teachers_share_the_weight_of_their_bottlenecks(parts, monkeypatch):
 
     real = module.fit
     monkeypatch.setattr(module, "fit", watched)
-    settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=1))
+    settings = FineTuneSettings(2, fitting=replace(FITTING, epochs=1), remember=5.0)
     fine_tune(
         *(network(), None, *parts(), CLASSES, settings, to_tflite),
         teachers=[colour_teacher(*one) for one in TEACHERS],
     )
-    assert list(found) == ["teacher_0", "teacher_1"]
-    assert [one.weight for one in found.values()] == [BOTTLENECKS / 2] * 2
+    half = BOTTLENECKS / 2
+    weights = {name: one.weight for name, one in found.items()}
+    assert weights == {module.PROJECTION: 5, "teacher_0": half, "teacher_1": half}
 
 
 @pytest.mark.parametrize("scale", [1.0, 7.0])

@@ -63,6 +63,26 @@ def test_a_student_learns_its_teachers_bottlenecks(screening):
         assert train_settings(recipe, screening=screening).fine_tune.bottlenecks == BOTTLENECKS
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"recipe": "best"}, 10),
+        ({"recipe": "best", "screening": True}, 10),
+        ({"recipe": "max"}, 10 / 3),
+        ({"recipe": "max", "screening": True}, 10),
+        ({"recipe": "max", "remember": 3}, 3),
+        ({"recipe": "max", "screening": True, "remember": 3}, 3),
+        ({"recipe": "max", "screening": True, "backbone": "mobilenet_v2", "alpha": 0.35}, 0),
+    ],
+)
+def test_beside_teachers_remembering_counts_in_full_where_unknown_images_are_told(given, expected):
+    settings = train_settings(**given)
+    own = choose(settings.backbone, settings.alpha, settings.input_resolution).fine_tuning
+    remember = settings.fine_tune.of(own, settings.own_teachers).remember
+    assert remember == pytest.approx(expected)
+    assert f"remember = {remember}" in settings_toml(settings)
+
+
 def test_a_teacher_of_one_s_own_is_the_same_for_every_student():
     for planned in teachers_module._PLANNED:
         plain, screening = (
