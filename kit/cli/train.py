@@ -175,7 +175,8 @@ class FineTuneOptions:
             "leaves it out.",
             min=0,
             metavar="WEIGHT",
-            show_default=f"{OF_THE_BACKBONE} with --recipe best or max or --screening, else 0",
+            show_default=f"{OF_THE_BACKBONE} with --recipe best or max or --screening, "
+            "a third of it with a teacher and no --screening, else 0",
         ),
     ] = None
     interpolate: Annotated[
